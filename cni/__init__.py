@@ -1,0 +1,1 @@
+"""The anypod CNI plugin: one process, one verb, one transaction."""

@@ -1,0 +1,75 @@
+"""How an address is chosen. Pure: what is taken is asked through `Book`, which the state file answers.
+
+Addresses that were never given out come first, in order; then those released, the
+longest-released first. So an address rests as long as the range allows before it
+comes back, and each choice costs a constant number of indexed look-ups.
+"""
+
+from __future__ import annotations
+
+from cni.errors import EXHAUSTED, CniError
+from cni.network import to_bytes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Protocol
+
+    from cni.network import Range
+
+    class Book(Protocol):
+        """What the allocator asks of the state file, for one network. Addresses are packed."""
+
+        def cursor(self, pool: str) -> bytes | None:
+            """The first address of the pool that was never given out; None where none was."""
+
+        def move_cursor(self, pool: str, to: bytes) -> None:
+            """Remembers `to` as the pool's next address."""
+
+        def passes(self, pool: str, ip: bytes) -> bool:
+            """Whether the cursor has to go past `ip`: it is held, or waits in this pool's queue."""
+
+        def longest_released(self, pool: str) -> bytes | None:
+            """The address that was released first of those that wait in the pool's queue."""
+
+        def any_released(self, first: bytes, last: bytes) -> bytes | None:
+            """A released address between the two that another pool gave out (the range was changed since)."""
+
+        def held(self, first: bytes, last: bytes) -> int:
+            """How many addresses between the two are held."""
+
+
+def _never_given(book: Book, one: Range) -> bytes | None:
+    start = book.cursor(one.pool)
+    number = int.from_bytes(start, "big") if start is not None else one.first
+    while number <= one.last:
+        ip = to_bytes(number, one.family)
+        number += 1
+        if number - 1 != one.gateway and not book.passes(one.pool, ip):
+            book.move_cursor(one.pool, to_bytes(number, one.family))
+            return ip
+    if start is None or int.from_bytes(start, "big") != number:
+        book.move_cursor(one.pool, to_bytes(number, one.family))
+    return None
+
+
+def _choose(book: Book, one: Range) -> bytes | None:
+    ip = _never_given(book, one) or book.longest_released(one.pool)
+    if ip is None:
+        ip = book.any_released(to_bytes(one.first, one.family), to_bytes(one.last, one.family))
+    return None if ip == to_bytes(one.gateway, one.family) else ip
+
+
+def choose(book: Book, index: int, range_set: Sequence[Range]) -> tuple[Range, bytes]:
+    """A free address of the set and the range that it is from; CniError 100 where all are held."""
+    for one in range_set:
+        ip = _choose(book, one)
+        if ip is not None:
+            return one, ip
+    held = [book.held(to_bytes(one.first, one.family), to_bytes(one.last, one.family)) for one in range_set]
+    raise CniError(
+        EXHAUSTED,
+        f"failed to allocate for range {index}: no IP addresses available in range set: "
+        + ",".join(str(one) for one in range_set)
+        + f"; {sum(held)} held by attachments; widen ipam.ranges or delete pods",
+    )

@@ -1,0 +1,218 @@
+"""Route netlink socket: sends batches of encoded messages and matches the acknowledgements.
+
+It stands on the C module `_socket`, because `socket` costs several milliseconds of
+every CNI call.
+"""
+
+from __future__ import annotations
+
+import struct
+from _socket import AF_NETLINK, SO_RCVBUF, SOCK_CLOEXEC, SOCK_RAW, SOL_SOCKET, socket
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+NETLINK_ROUTE = 0
+SOL_NETLINK = 270
+NETLINK_CAP_ACK = 10
+NETLINK_EXT_ACK = 11
+NETLINK_GET_STRICT_CHK = 12
+SO_RCVBUFFORCE = 33
+
+NLMSG_ERROR = 2
+NLMSG_DONE = 3
+NLM_F_ACK = 0x4
+NLM_F_DUMP = 0x300
+NLM_F_DUMP_INTR = 0x10
+NLM_F_ACK_TLVS = 0x200
+NLMSGERR_ATTR_MSG = 1
+
+HEADER = struct.Struct("=IHHII")
+_SEQUENCE = struct.Struct("=I")
+_ERROR = struct.Struct("=i")
+_ATTRIBUTE = struct.Struct("=HH")
+
+# The kernel answers each message with an acknowledgement of up to a kilobyte of
+# socket memory, all of which must fit the receive buffer while the batch runs.
+BATCH = 500
+RECEIVE_BUFFER = 4 << 20
+BUFFER = 1 << 17
+DUMP_TRIES = 5
+
+
+class NetlinkError(OSError):
+    """The kernel refused a message; `index` is its place in the batch."""
+
+    def __init__(self, code: int, message: str, index: int = 0) -> None:
+        super().__init__(code, message)
+        self.index = index
+
+
+def _text(code: int) -> str:
+    from os import strerror
+
+    return strerror(code)
+
+
+def _error(code: int, flags: int, payload: bytes, index: int) -> NetlinkError:
+    """Reads the kernel's own words from an extended acknowledgement, where it sent any."""
+    if flags & NLM_F_ACK_TLVS:
+        # A capped error carries the header of the request only, and then attributes.
+        offset = 4 + HEADER.size
+        if not flags & 0x100:
+            offset = 4 + _SEQUENCE.unpack_from(payload, 4)[0]
+        while offset + 4 <= len(payload):
+            length, kind = _ATTRIBUTE.unpack_from(payload, offset)
+            if length < 4:
+                break
+            if kind == NLMSGERR_ATTR_MSG:
+                words = payload[offset + 4 : offset + length].rstrip(b"\0")
+                return NetlinkError(code, words.decode("utf-8", "replace"), index)
+            offset += (length + 3) & ~3
+    return NetlinkError(code, _text(code), index)
+
+
+class NetlinkSocket:
+    """A socket in the network namespace that the calling thread is in when it is made."""
+
+    def __init__(self, groups: int = 0, timeout: float = 10.0, protocol: int = NETLINK_ROUTE) -> None:
+        self._socket = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol)
+        self._socket.setsockopt(SOL_NETLINK, NETLINK_EXT_ACK, 1)
+        self._socket.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, 1)
+        if protocol == NETLINK_ROUTE:
+            self._socket.setsockopt(SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1)
+        self._socket.bind((0, groups))
+        self._socket.settimeout(timeout)
+        self._sequence = 0
+        self._large = False
+        if groups:
+            self._enlarge()
+
+    def _enlarge(self) -> None:
+        """Bulk work and subscriptions need more room than the default of 208 KiB."""
+        if not self._large:
+            try:
+                self._socket.setsockopt(SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER)
+            except PermissionError:
+                self._socket.setsockopt(SOL_SOCKET, SO_RCVBUF, RECEIVE_BUFFER)
+            self._large = True
+
+    def fileno(self) -> int:
+        """The descriptor, for an event loop."""
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        """Closes the descriptor."""
+        self._socket.close()
+
+    def _number(self, message: bytes) -> bytes:
+        self._sequence += 1
+        return message[:8] + _SEQUENCE.pack(self._sequence) + message[12:]
+
+    def _messages(self) -> Iterator[tuple[int, int, int, bytes]]:
+        """One datagram's messages as (type, flags, sequence, payload)."""
+        data = self._socket.recv(BUFFER)
+        offset = 0
+        while offset + HEADER.size <= len(data):
+            length, kind, flags, sequence, _ = HEADER.unpack_from(data, offset)
+            if length < HEADER.size:
+                return
+            yield kind, flags, sequence, data[offset + HEADER.size : offset + length]
+            offset += (length + 3) & ~3
+
+    def request_each(self, messages: Sequence[bytes]) -> list[NetlinkError | None]:
+        """Sends all, in batches; the verdict of each stands at its place. TimeoutError is raised."""
+        verdicts: list[NetlinkError | None] = []
+        if len(messages) > 32:
+            self._enlarge()
+        for start in range(0, len(messages), BATCH):
+            verdicts += self._batch(messages[start : start + BATCH], start)
+        return verdicts
+
+    def _batch(self, messages: Sequence[bytes], start: int) -> list[NetlinkError | None]:
+        first = self._sequence + 1
+        verdicts: list[NetlinkError | None] = [None] * len(messages)
+        self._socket.send(b"".join([self._number(message) for message in messages]))
+        waiting = len(messages)
+        while waiting:
+            for kind, flags, sequence, payload in self._messages():
+                index = sequence - first
+                if kind != NLMSG_ERROR or not 0 <= index < len(messages):
+                    continue
+                waiting -= 1
+                code = -_ERROR.unpack_from(payload)[0]
+                if code:
+                    verdicts[index] = _error(code, flags, payload, start + index)
+        return verdicts
+
+    def request(self, messages: Sequence[bytes]) -> None:
+        """Sends all; raises the first refusal. The kernel works on what follows a refused one too."""
+        for verdict in self.request_each(messages):
+            if verdict is not None:
+                raise verdict
+
+    def get(self, message: bytes) -> tuple[int, bytes]:
+        """The one object that `message` asks for, as (type, payload)."""
+        number = self._number(message)
+        self._socket.send(number)
+        while True:
+            for kind, flags, sequence, payload in self._messages():
+                if sequence != self._sequence:
+                    continue
+                if kind != NLMSG_ERROR:
+                    return kind, payload
+                code = -_ERROR.unpack_from(payload)[0]
+                raise _error(code, flags, payload, 0)
+
+    def dump(self, message: bytes) -> list[tuple[int, bytes]]:
+        """All objects that `message` asks for; asked again when they changed while being listed."""
+        for _ in range(DUMP_TRIES):
+            found, interrupted = self._dump(message)
+            if not interrupted:
+                return found
+        raise NetlinkError(11, "the kernel's table changed during each of 5 listings")
+
+    def _dump(self, message: bytes) -> tuple[list[tuple[int, bytes]], bool]:
+        found: list[tuple[int, bytes]] = []
+        interrupted = False
+        self._socket.send(self._number(message))
+        while True:
+            for kind, flags, sequence, payload in self._messages():
+                if sequence != self._sequence:
+                    continue
+                interrupted = interrupted or bool(flags & NLM_F_DUMP_INTR)
+                if kind == NLMSG_DONE or kind == NLMSG_ERROR:
+                    code = -_ERROR.unpack_from(payload)[0] if len(payload) >= 4 else 0
+                    if code:
+                        raise _error(code, flags, payload, 0)
+                    return found, interrupted
+                found.append((kind, payload))
+
+    def receive(self) -> list[tuple[int, bytes]]:
+        """One datagram of a subscription as (type, payload) pairs."""
+        return [(kind, payload) for kind, _, _, payload in self._messages()]
+
+
+def attributes(payload: bytes, offset: int) -> dict[int, bytes]:
+    """The attributes behind a fixed header of `offset` bytes, by type without its flag bits."""
+    found: dict[int, bytes] = {}
+    end = len(payload)
+    while offset + 4 <= end:
+        length, kind = _ATTRIBUTE.unpack_from(payload, offset)
+        if length < 4:
+            break
+        found[kind & 0x3FFF] = payload[offset + 4 : offset + length]
+        offset += (length + 3) & ~3
+    return found
+
+
+def attribute(kind: int, payload: bytes) -> bytes:
+    """One attribute, padded to four bytes."""
+    return _ATTRIBUTE.pack(len(payload) + 4, kind) + payload + b"\0" * (-len(payload) & 3)
+
+
+def message(kind: int, flags: int, body: Iterable[bytes]) -> bytes:
+    """A message without its sequence number, which the socket sets."""
+    payload = b"".join(body)
+    return HEADER.pack(HEADER.size + len(payload), kind, flags, 0, 0) + payload

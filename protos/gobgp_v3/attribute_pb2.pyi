@@ -1,0 +1,72 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class IPAddressPrefix(_message.Message):
+    __slots__ = ("prefix_len", "prefix")
+    PREFIX_LEN_FIELD_NUMBER: _ClassVar[int]
+    PREFIX_FIELD_NUMBER: _ClassVar[int]
+    prefix_len: int
+    prefix: str
+    def __init__(self, prefix_len: _Optional[int] = ..., prefix: _Optional[str] = ...) -> None: ...
+
+class OriginAttribute(_message.Message):
+    __slots__ = ("origin",)
+    ORIGIN_FIELD_NUMBER: _ClassVar[int]
+    origin: int
+    def __init__(self, origin: _Optional[int] = ...) -> None: ...
+
+class AsSegment(_message.Message):
+    __slots__ = ("type", "numbers")
+    class Type(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        UNKNOWN: _ClassVar[AsSegment.Type]
+        AS_SET: _ClassVar[AsSegment.Type]
+        AS_SEQUENCE: _ClassVar[AsSegment.Type]
+        AS_CONFED_SEQUENCE: _ClassVar[AsSegment.Type]
+        AS_CONFED_SET: _ClassVar[AsSegment.Type]
+    UNKNOWN: AsSegment.Type
+    AS_SET: AsSegment.Type
+    AS_SEQUENCE: AsSegment.Type
+    AS_CONFED_SEQUENCE: AsSegment.Type
+    AS_CONFED_SET: AsSegment.Type
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    NUMBERS_FIELD_NUMBER: _ClassVar[int]
+    type: AsSegment.Type
+    numbers: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, type: _Optional[_Union[AsSegment.Type, str]] = ..., numbers: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class AsPathAttribute(_message.Message):
+    __slots__ = ("segments",)
+    SEGMENTS_FIELD_NUMBER: _ClassVar[int]
+    segments: _containers.RepeatedCompositeFieldContainer[AsSegment]
+    def __init__(self, segments: _Optional[_Iterable[_Union[AsSegment, _Mapping]]] = ...) -> None: ...
+
+class NextHopAttribute(_message.Message):
+    __slots__ = ("next_hop",)
+    NEXT_HOP_FIELD_NUMBER: _ClassVar[int]
+    next_hop: str
+    def __init__(self, next_hop: _Optional[str] = ...) -> None: ...
+
+class MultiExitDiscAttribute(_message.Message):
+    __slots__ = ("med",)
+    MED_FIELD_NUMBER: _ClassVar[int]
+    med: int
+    def __init__(self, med: _Optional[int] = ...) -> None: ...
+
+class LocalPrefAttribute(_message.Message):
+    __slots__ = ("local_pref",)
+    LOCAL_PREF_FIELD_NUMBER: _ClassVar[int]
+    local_pref: int
+    def __init__(self, local_pref: _Optional[int] = ...) -> None: ...
+
+class MpReachNLRIAttribute(_message.Message):
+    __slots__ = ("next_hops",)
+    NEXT_HOPS_FIELD_NUMBER: _ClassVar[int]
+    next_hops: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, next_hops: _Optional[_Iterable[str]] = ...) -> None: ...

@@ -1,0 +1,133 @@
+# shellcheck shell=bash
+# Files outside of the releases: whose they are, examples of configuration, units, and removing them again.
+# What was made is written down in ANYPOD_HOME: "directories" (one a line) and "examples" (as sha256sum prints them).
+
+UNIT_SOURCE=$SOURCE/examples/systemd
+UNITS=/usr/local/lib/systemd/system # the vendor's place: an operator's own units and drop-ins are in /etc and win
+RUN_DIR=/run/anypod
+
+is_our_plugin() { grep -qsxF "$MADE_BY" "$PLUGIN"; }
+
+is_our_command() { [[ -L $COMMAND && $(readlink "$COMMAND") == "$ANYPOD_HOME/current/bin/anypod" ]]; }
+
+refuse_foreign_files() {
+    if [[ -e $PLUGIN ]] && ! is_our_plugin; then
+        fail "$PLUGIN exists and is not from this script: move it away, then run this again"
+    fi
+    if [[ -e $COMMAND || -L $COMMAND ]] && ! is_our_command; then
+        fail "$COMMAND exists and is not from this script: move it away, then run this again"
+    fi
+}
+
+# The lock is on the folder itself, so that nothing is left of it.
+lock() {
+    exec 9<"$1"
+    flock --timeout 600 9 || fail "another install.sh has been at work in $1 for ten minutes: see what it waits for"
+}
+
+unlock() { exec 9<&-; }
+
+make_directory() {
+    local directory=$1 made=()
+    while [[ ! -d $directory ]]; do
+        made=("$directory" "${made[@]}")
+        directory=$(dirname "$directory")
+    done
+    if [[ ${#made[@]} -gt 0 ]]; then
+        mkdir -p -- "$1" 2>/dev/null || fail "cannot make $1: see that $directory is a folder you may write to"
+        printf '%s\n' "${made[@]}" >>"$ANYPOD_HOME/directories"
+    fi
+}
+
+is_our_example() {
+    [[ -f $1 ]] && grep -qsxF "$(sha256sum "$1")" "$ANYPOD_HOME/examples"
+}
+
+# place_example EXAMPLE TARGET MODE: a file that an operator made or edited is never touched.
+place_example() {
+    local example=$1 target=$2 mode=$3
+    if [[ -e $target || -L $target ]] && ! is_our_example "$target"; then
+        return
+    fi
+    if cmp -s "$example" "$target"; then
+        return
+    fi
+    make_directory "$(dirname "$target")"
+    install -m "$mode" "$example" "$target.anypod-new"
+    mv -f "$target.anypod-new" "$target"
+    sha256sum "$target" >>"$ANYPOD_HOME/examples"
+}
+
+install_units() {
+    if ! systemd_is_booted; then
+        say "no systemd runs here: units are not installed; start gobgpd and 'anypod speaker run' as this system does"
+        return
+    fi
+    local unit changed=
+    make_directory "$UNITS"
+    for unit in "$UNIT_SOURCE"/*.service; do
+        if ! cmp -s "$unit" "$UNITS/${unit##*/}"; then
+            install -m 644 "$unit" "$UNITS/${unit##*/}"
+            changed=1
+        fi
+    done
+    [[ -z $changed ]] || systemctl daemon-reload
+    if systemctl --quiet is-active anypod-speaker; then
+        say "anypod-speaker runs on with the release it was started from, until: systemctl restart anypod-speaker"
+    fi
+}
+
+remove_units() {
+    local unit removed=
+    for unit in "$UNIT_SOURCE"/*.service; do
+        unit=${unit##*/}
+        if [[ -f $UNITS/$unit ]]; then
+            systemd_is_booted && systemctl --quiet disable --now "$unit"
+            rm -f "$UNITS/$unit"
+            removed=1
+        fi
+    done
+    if [[ -n $removed ]] && systemd_is_booted; then
+        systemctl daemon-reload
+    fi
+}
+
+# Pods outlive the plugin's files: as long as one has an address, the record of it stays.
+leave_or_remove_state() {
+    [[ -d $RUN_DIR ]] || return 0
+    if "$ANYPOD_HOME/current/bin/python" -I - "$RUN_DIR" 2>/dev/null <<'PYTHON'; then
+import sys
+
+from cni.store import StateReader
+
+reader = StateReader(sys.argv[1])
+sys.exit(1 if reader.allocations() else 0)
+PYTHON
+        rm -rf "$RUN_DIR"
+    else
+        say "pods still hold addresses of this plugin, or its state cannot be read: $RUN_DIR stays"
+    fi
+}
+
+remove_examples() {
+    local target
+    while read -r target; do
+        if is_our_example "$target"; then
+            rm -f "$target"
+        elif [[ -e $target ]]; then
+            say "kept, because it was edited: $target"
+        fi
+    done < <(sed 's/^[^ ]*  //' "$ANYPOD_HOME/examples" 2>/dev/null | sort -u)
+}
+
+remove_home() {
+    local directory directories=()
+    [[ -f $ANYPOD_HOME/directories ]] && mapfile -t directories < <(sort -ru "$ANYPOD_HOME/directories")
+    if is_in_use "$RELEASES"; then
+        say "a process still runs from $RELEASES: stop it, it does not find its files any more"
+    fi
+    rm -rf "$ANYPOD_HOME"
+    for directory in "${directories[@]}"; do
+        rmdir --ignore-fail-on-non-empty -- "$directory" 2>/dev/null || true
+    done
+}

@@ -1,0 +1,133 @@
+# shellcheck shell=bash
+# Releases: one virtual environment for each state of the source, made beside the one in use and then switched to.
+# RELEASES, PREFIX, SOURCE and the functions say and fail come from install.sh.
+
+MADE_BY="# Written by anypod's install.sh; it is replaced by every upgrade."
+NEEDED_KB=102400 # three times a release: pip unpacks beside it
+
+# Prints the newest interpreter of the distribution that is new enough and can make virtual environments.
+# Only /usr/bin: an interpreter in a home directory may be gone or out of reach when a runtime starts the plugin.
+find_python() {
+    local candidate newest=
+    while read -r candidate; do
+        if "$candidate" -I -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            newest=$candidate
+        fi
+    done < <(find /usr/bin -maxdepth 1 -name 'python3.[0-9]*' -regex '.*/python3\.[0-9]+' | sort -V)
+    [[ -z $newest ]] || realpath "$newest"
+}
+
+# A name for what would be installed: the same source and interpreter give the same release.
+release_id() {
+    {
+        "$1" -I -c 'import sys; print(sys.executable, sys.version_info[:3])'
+        cd "$SOURCE" || exit
+        find cni speaker protos lab pyproject.toml packaging/release.sh \
+            -type d -name __pycache__ -prune -o -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum
+    } | sha256sum | cut -c 1-16
+}
+
+# The marker is written last and holds the place, so that a half-made or a moved release is not taken for a whole one.
+is_complete() {
+    [[ -f $1/.complete && $(<"$1/.complete") == "$1" ]]
+}
+
+# build_release DIRECTORY PYTHON
+build_release() {
+    local release=$1 python=$2 log=$1/install.log free
+    rm -rf "$release"
+    free=$(df --output=avail -k "$RELEASES" | tail -n 1)
+    [[ $free -ge $NEEDED_KB ]] || fail "$((free / 1024)) MB are free below $RELEASES, $((NEEDED_KB / 1024)) MB are needed"
+    mkdir -p "$release/tmp"
+    UNFINISHED+=("$release")
+    say "installing anypod and the Python packages it needs into $release"
+    "$python" -I -m venv "$release" >"$log" 2>&1 ||
+        fail "$python cannot make a virtual environment: $(tail -n 1 "$log"); install the package ${python##*/}-venv"
+    # -I shuts out PYTHONPATH and the user's site-packages; pip's own settings (PIP_*, pip.conf) still count.
+    TMPDIR=$release/tmp "$release/bin/python" -I -m pip install --no-cache-dir --no-compile --no-input \
+        --disable-pip-version-check "$SOURCE" >"$log" 2>&1 </dev/null || fail "$(pip_reason "$log")"
+    # A release is never changed, only replaced: nothing in it may call pip.
+    "$release/bin/python" -I -m pip uninstall --yes --quiet setuptools pip >"$log" 2>&1 || true
+    # unchecked-hash: the plugin starts without asking the kernel for the age of a single source file.
+    "$release/bin/python" -I -m compileall -q -j 0 --invalidation-mode unchecked-hash "$release/lib" >"$log" 2>&1 ||
+        fail "a module of the release does not compile: $(tail -n 1 "$log")"
+    launcher_text "$release" "$python" >"$release/launcher"
+    chmod 755 "$release/launcher"
+    try_release "$release"
+    rm -rf "$release/tmp" "$log"
+    printf '%s\n' "$release" >"$release/.complete"
+}
+
+pip_reason() {
+    if grep -qsE 'No space left' "$1"; then
+        echo "no space left below $RELEASES: make room there and run this again"
+    elif grep -qsE 'NewConnectionError|ConnectTimeout|ProxyError|SSLError|No matching distribution' "$1"; then
+        echo "pip does not reach the Python packages (PyPI): see that the network, or PIP_INDEX_URL and pip.conf, are" \
+            "right, then run this again"
+    else
+        echo "pip could not install anypod: $(grep -m 1 '^ERROR: ' "$1" || tail -n 1 "$1")"
+    fi
+}
+
+# The smallest thing that starts the plugin: the distribution's interpreter, alone (-I) and without site (-S).
+launcher_text() {
+    local site
+    site=$("$1/bin/python" -I -c 'import sysconfig; print(repr(sysconfig.get_path("purelib")))')
+    cat <<LAUNCHER
+#!$2 -IS
+$MADE_BY
+import sys
+
+sys.path.insert(0, $site)
+from cni.main import main
+
+main()
+LAUNCHER
+}
+
+# A release that does not run is never switched to.
+try_release() {
+    local answer
+    answer=$(env -i PATH="$PATH" CNI_COMMAND=VERSION "$1/launcher" <<<'{"cniVersion": "1.0.0"}' 2>&1) || true
+    [[ $answer == *supportedVersions* ]] || fail "the new plugin does not answer VERSION: ${answer##*$'\n'}"
+    answer=$("$1/bin/anypod" --version 2>&1) || fail "the new anypod command does not start: ${answer##*$'\n'}"
+}
+
+# Switching is renaming: at every moment the plugin that a runtime starts is wholly the old or wholly the new one.
+switch_to() {
+    local release=$1 running=
+    [[ -L $ANYPOD_HOME/current ]] && running=$(readlink "$ANYPOD_HOME/current")
+    if [[ $running != "$release" ]]; then
+        [[ -z $running ]] || link "$running" "$ANYPOD_HOME/previous"
+        link "$release" "$ANYPOD_HOME/current"
+    fi
+    if ! cmp -s "$release/launcher" "$PLUGIN"; then
+        cp "$release/launcher" "$PLUGIN.anypod-new"
+        mv -f "$PLUGIN.anypod-new" "$PLUGIN"
+    fi
+    link "$ANYPOD_HOME/current/bin/anypod" "$COMMAND"
+}
+
+link() {
+    ln -sfn "$1" "$2.anypod-new"
+    mv -fT "$2.anypod-new" "$2"
+}
+
+# The release before the current one stays for calls that are under way, and any other that a process still runs from.
+prune_releases() {
+    local release pointer keep
+    for release in "$RELEASES"/*/; do
+        release=${release%/}
+        keep=
+        for pointer in current previous; do
+            [[ $(readlink "$ANYPOD_HOME/$pointer") == "$release" ]] && keep=1
+        done
+        if [[ -z $keep ]] && ! is_in_use "$release"; then
+            rm -rf "$release"
+        fi
+    done
+}
+
+is_in_use() {
+    grep -qsaF "$1/" /proc/[0-9]*/cmdline
+}

@@ -1,0 +1,1 @@
+"""The speaker: announces this node's addresses over BGP and installs what it learns in the kernel."""

@@ -1,0 +1,1 @@
+"""How the speaker talks to gobgpd: one `Session` protocol, one adapter for each version of its API."""

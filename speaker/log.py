@@ -1,0 +1,80 @@
+"""Log lines for people and for machines: one line for each change of state, as key=value."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+LEVELS = ("debug", "info", "warning", "error")
+# Of a longer list of like changes the first are written out and the rest counted.
+LISTED = 20
+
+_logger = logging.getLogger("anypod.speaker")
+_BARE = re.compile(r"[^\s\"'=\\]+")
+
+
+def set_up(level: str, stream: TextIO) -> None:
+    """Writes lines of this level and above to the stream."""
+    handler = logging.StreamHandler(stream)
+    formatter = logging.Formatter(
+        "time=%(asctime)s.%(msecs)03dZ level=%(level)s %(message)s", "%Y-%m-%dT%H:%M:%S"
+    )
+    formatter.converter = time.gmtime
+    handler.setFormatter(formatter)
+    handler.addFilter(_lower_level)
+    _logger.handlers[:] = [handler]
+    _logger.setLevel(level.upper())
+    _logger.propagate = False
+
+
+def _lower_level(record: logging.LogRecord) -> bool:
+    record.level = record.levelname.lower()
+    return True
+
+
+def line(event: str, fields: dict[str, object]) -> str:
+    """`event="peer up" peer=10.0.0.254`: values are quoted where a reader could stumble."""
+    return " ".join(
+        f"{key.rstrip('_')}={_quoted(str(value))}" for key, value in [("event", event), *fields.items()]
+    )
+
+
+def _quoted(text: str) -> str:
+    if _BARE.fullmatch(text):
+        return text
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\r", "\\r")
+    return f'"{escaped}"'
+
+
+def debug(event: str, **fields: object) -> None:
+    """What only somebody who looks for a fault wants to read."""
+    _logger.debug(line(event, fields))
+
+
+def info(event: str, **fields: object) -> None:
+    """A change of state that was to be expected."""
+    _logger.info(line(event, fields))
+
+
+def warning(event: str, **fields: object) -> None:
+    """Something is not as configured; the speaker goes on trying."""
+    _logger.warning(line(event, fields))
+
+
+def error(event: str, **fields: object) -> None:
+    """Something that a person has to change; the message says what."""
+    _logger.error(line(event, fields))
+
+
+def info_each(event: str, things: Iterable[dict[str, object]]) -> None:
+    """One line for each thing, and a count for those beyond the first LISTED."""
+    listed = list(things)
+    for thing in listed[:LISTED]:
+        info(event, **thing)
+    if len(listed) > LISTED:
+        info(event, more=len(listed) - LISTED)

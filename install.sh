@@ -14,7 +14,7 @@ SOURCE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 usage() {
     cat <<'USAGE'
 usage: install.sh [--prefix DIR] [--demo | --uninstall]
-       install.sh --packages PACKAGE...
+       install.sh --packages [PACKAGE...]
 
 Without options, as root: installs what a node needs from the distribution, anypod below /opt/anypod, the CNI plugin
 /opt/cni/bin/anypod, the command /usr/local/bin/anypod, systemd units, and examples of configuration. Run again, it
@@ -23,7 +23,7 @@ upgrades.
   --prefix DIR   everything below DIR and nothing outside it: no packages, no units; root is not needed
   --demo         install, then run 'anypod lab demo'
   --uninstall    remove what this script made; files that were edited stay and are named
-  --packages     only install packages of the distribution, and leave no service of theirs running
+  --packages     only the packages of the distribution that a node needs, and those named; no service is started
 USAGE
 }
 
@@ -69,9 +69,7 @@ install_anypod() {
     refuse_foreign_files
     if [[ -z $PREFIX ]]; then
         check_distribution
-        mapfile -t packages < <(node_packages)
-        install_packages "${packages[@]}"
-        check_gobgpd
+        install_packages
     fi
     python=$(find_python)
     [[ -n $python ]] || fail "no Python 3.11 or newer with venv in /usr/bin: install python3 and python3-venv"

@@ -25,29 +25,38 @@ node_packages() {
     command -v gobgpd >/dev/null || echo gobgpd
     command -v ip >/dev/null || echo iproute2
     command -v nft >/dev/null || echo nftables
-    [[ -n $(find_python) ]] && return
-    # shellcheck source=/dev/null
-    case $(. /etc/os-release && echo "$ID $VERSION_ID") in
-        "ubuntu 22."*) echo python3.11 python3.11-venv ;; # its python3 is 3.10
-        *) echo python3 python3-venv ;;
-    esac
+    if [[ -z $(find_python) ]]; then
+        # Ubuntu 22.04's python3 is 3.10; 3.11 is beside it.
+        if grep -qsx 'VERSION_ID="22\..*"' /etc/os-release; then
+            printf '%s\n' python3.11 python3.11-venv
+        else
+            printf '%s\n' python3 python3-venv
+        fi
+    fi
 }
 
 is_installed() {
     [[ $(dpkg-query -W -f='${db:Status-Abbrev}' "$1" 2>/dev/null) == ii* ]]
 }
 
+# install_packages [PACKAGE...]: what a node needs and those named.
 install_packages() {
-    local wanted=() package before after output
+    local wanted=() package
     lock "${POLICY%/*}" # two runs would restore each other's policy
     restore_policy      # of a run that was killed
+    mapfile -t wanted < <(node_packages)
     for package in "$@"; do
         is_installed "$package" || wanted+=("$package")
     done
-    if [[ ${#wanted[@]} -eq 0 ]]; then
-        unlock
-        return
+    if [[ ${#wanted[@]} -gt 0 ]]; then
+        install_missing "${wanted[@]}"
     fi
+    unlock
+    check_gobgpd
+}
+
+install_missing() {
+    local wanted=("$@") before after output
     say "installing packages: ${wanted[*]}"
     before=$(installed_names)
     deny_service_starts
@@ -56,7 +65,6 @@ install_packages() {
         fail "apt-get could not install ${wanted[*]}: $(reason <<<"$output");" \
             "see that 'apt-get update' and 'apt-get install ${wanted[*]}' work, then run this again"
     restore_policy
-    unlock
     after=$(installed_names)
     # On a booted systemd a package enables its units for the next boot too; what was there before stays as it is.
     comm -13 <(echo "$before") <(echo "$after") | disable_units

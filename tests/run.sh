@@ -1,0 +1,132 @@
+#!/usr/bin/env bash
+# Installs what the tests need, then runs everything that checks this project; tests/README.md.
+set -euo pipefail
+umask 022
+
+SOURCE=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+CACHE=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/anypod
+# Beyond what a node needs: the other routers, what looks at traffic and system calls, and the shell's linter.
+PACKAGES=(frr bird2 containernetworking-plugins iputils-ping tcpdump strace shellcheck)
+FAILED=()
+
+fail() {
+    printf 'tests/run.sh: %s\n' "$*" >&2
+    exit 1
+}
+
+check() {
+    local name=$1 output
+    shift
+    if output=$("$@" 2>&1); then
+        printf 'ok      %s\n' "$name"
+    else
+        printf '%s\nFAILED  %s\n' "$output" "$name"
+        FAILED+=("$name")
+    fi
+}
+
+# The tools live outside of the tree and are made anew when pyproject.toml asks for others.
+prepare_tools() {
+    local python wanted
+    python=$(realpath "$ANYPOD_PREFIX/opt/anypod/current/bin/python")
+    wanted=$("$python" -I - "$SOURCE/pyproject.toml" <<'PYTHON'
+import sys
+import tomllib
+
+with open(sys.argv[1], "rb") as file:
+    project = tomllib.load(file)["project"]
+print("\n".join([*project["dependencies"], *project["optional-dependencies"]["dev"]]))
+PYTHON
+    )
+    TOOLS=$CACHE/tools-$(printf '%s\n' "$python" "$wanted" | sha256sum | cut -c 1-16)
+    if [[ ! -f $TOOLS/.complete ]]; then
+        printf 'installing the development tools into %s\n' "$TOOLS"
+        rm -rf "$CACHE"/tools-*
+        "$python" -I -m venv "$TOOLS"
+        printf '%s\n' "$wanted" >"$TOOLS/requirements.txt"
+        "$TOOLS/bin/pip" install --quiet --disable-pip-version-check -r "$TOOLS/requirements.txt" </dev/null ||
+            fail "pip could not install the development tools: see that PyPI can be reached, then run this again"
+        touch "$TOOLS/.complete"
+    fi
+    # Nothing is written into the tree.
+    export PYTHONDONTWRITEBYTECODE=1 RUFF_CACHE_DIR=$CACHE/ruff MYPY_CACHE_DIR=$CACHE/mypy
+    export HYPOTHESIS_STORAGE_DIRECTORY=$CACHE/hypothesis
+}
+
+lint() {
+    local scripts
+    mapfile -t scripts < <(find install.sh .ci/run packaging tests -type f \( -name '*.sh' -o -path .ci/run \))
+    check "ruff check" "$TOOLS/bin/ruff" check
+    check "ruff format" "$TOOLS/bin/ruff" format --check
+    check "mypy --strict" "$TOOLS/bin/mypy" --strict
+    check "generated files of protos/" "$TOOLS/bin/python" protos/generate.py --check
+    check "shellcheck" shellcheck -x "${scripts[@]}"
+}
+
+# What stands on this machine that a test could have left behind.
+snapshot() {
+    find /run/netns -mindepth 1 -printf 'network namespace %f\n' 2>/dev/null
+    ip -o link show | sed -E 's/^[0-9]+: ([^:@]+).*/link \1/'
+    nft list tables | sed 's/^/nftables /'
+    find /run/anypod -maxdepth 0 2>/dev/null
+}
+
+# Every process that a test starts carries ANYPOD_TEST_RUN in its environment, or had a parent that did.
+left_behind() {
+    comm -13 <(echo "$BEFORE") <(snapshot | sort)
+    local process
+    while read -r process; do
+        process=${process%/environ}
+        printf 'process %s %s\n' "${process#/proc/}" "$(tr '\0' ' ' <"$process/cmdline")"
+    done < <(grep -lsaF "ANYPOD_TEST_RUN=$RUN" /proc/[0-9]*/environ)
+}
+
+run_pytest() {
+    RUN=$$-$RANDOM
+    BEFORE=$(snapshot | sort)
+    local left status=0
+    ANYPOD_TEST_RUN=$RUN "$TOOLS/bin/python" -m pytest -o cache_dir="$CACHE/pytest" "$@" </dev/null || status=$?
+    left=$(left_behind)
+    if [[ -n $left ]]; then
+        printf 'the tests left behind:\n%s\n' "$left"
+        status=1
+    fi
+    return "$status"
+}
+
+main() {
+    local part=all
+    case ${1:-} in
+        lint | unit | system)
+            part=$1
+            shift
+            ;;
+        -h | --help)
+            cat "$SOURCE/tests/README.md"
+            return
+            ;;
+    esac
+    [[ $EUID -eq 0 ]] || fail "this needs root, for network namespaces: sudo tests/run.sh"
+    cd "$SOURCE"
+    ./install.sh --packages "${PACKAGES[@]}"
+    ANYPOD_PREFIX=$(mktemp -d /tmp/anypod-test-XXXXXX)
+    trap 'rm -rf "$ANYPOD_PREFIX"' EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM HUP
+    ./install.sh --prefix "$ANYPOD_PREFIX"
+    export ANYPOD_PREFIX
+    prepare_tools
+    case $part in
+        all)
+            lint
+            run_pytest tests/unit tests/system "$@" || FAILED+=(tests)
+            ;;
+        lint) lint ;;
+        *) run_pytest "tests/$part" "$@" || FAILED+=(tests) ;;
+    esac
+    if [[ ${#FAILED[@]} -gt 0 ]]; then
+        fail "failed: ${FAILED[*]}"
+    fi
+}
+
+main "$@"

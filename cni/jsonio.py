@@ -23,7 +23,9 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
         seen: set[str] = set()
         for key, _ in pairs:
             if key in seen:
-                raise CniError(DECODING_FAILURE, f"key {key[:80]!r} stands twice in one JSON object; remove one of them")
+                raise CniError(
+                    DECODING_FAILURE, f"JSON key {key[:80]!r} stands twice in one object; remove one"
+                )
             seen.add(key)
     return found
 
@@ -52,7 +54,7 @@ def _scanner() -> Callable[[str, int], tuple[object, int]]:
     except (ImportError, TypeError):  # pragma: no cover - an interpreter without the C module
         from json import JSONDecoder
 
-        return JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant).scan_once
+        return JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant).raw_decode
 
 
 def parse(text: str) -> object:
@@ -64,13 +66,13 @@ def parse(text: str) -> object:
     try:
         value, stop = _scanner()(text, start)
     except StopIteration:
-        raise CniError(DECODING_FAILURE, "the configuration on stdin is no JSON: it is empty or cut off") from None
+        raise CniError(DECODING_FAILURE, "stdin is no JSON: it is empty or cut off") from None
     except RecursionError:
-        raise CniError(DECODING_FAILURE, "the configuration on stdin is nested too deeply; flatten it") from None
+        raise CniError(DECODING_FAILURE, "stdin is nested too deeply; flatten it") from None
     except ValueError as error:
-        raise CniError(DECODING_FAILURE, f"the configuration on stdin is no JSON: {error}") from None
+        raise CniError(DECODING_FAILURE, f"stdin is no JSON: {error}") from None
     if text[stop:].strip(_SPACE):
-        raise CniError(DECODING_FAILURE, f"the configuration on stdin goes on behind its JSON value, at character {stop}")
+        raise CniError(DECODING_FAILURE, f"stdin goes on behind its JSON value, at character {stop}")
     return value
 
 
@@ -92,7 +94,7 @@ def _refuse(value: object) -> object:
 
 
 def read_stdin() -> object:
-    """The JSON value on stdin. CniError 5 on a read error or over 4 MiB, 6 where it is no UTF-8 or no JSON."""
+    """The JSON value on stdin. CniError 5 on a read error or over 4 MiB, 6 for no UTF-8 or no JSON."""
     chunks = []
     size = 0
     while True:
@@ -105,11 +107,11 @@ def read_stdin() -> object:
         chunks.append(chunk)
         size += len(chunk)
         if size > MAX_INPUT:
-            raise CniError(IO_FAILURE, f"the configuration on stdin is larger than {MAX_INPUT >> 20} MiB; shorten it")
+            raise CniError(IO_FAILURE, f"stdin is larger than {MAX_INPUT >> 20} MiB; shorten it")
     try:
         return parse(b"".join(chunks).decode("utf-8"))
     except UnicodeDecodeError as error:
-        raise CniError(DECODING_FAILURE, f"the configuration on stdin is no UTF-8 at byte {error.start}") from None
+        raise CniError(DECODING_FAILURE, f"stdin is no UTF-8 at byte {error.start}") from None
 
 
 def write_stdout(value: object) -> None:

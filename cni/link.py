@@ -81,7 +81,9 @@ def mac_text(address: bytes) -> str:
 
 def link_get(name: str) -> bytes:
     """Asks for one link by its name."""
-    return message(RTM_GETLINK, NLM_F_REQUEST, (_LINK.pack(0, 0, 0, 0, 0), attribute(IFLA_IFNAME, _name(name))))
+    return message(
+        RTM_GETLINK, NLM_F_REQUEST, (_LINK.pack(0, 0, 0, 0, 0), attribute(IFLA_IFNAME, _name(name)))
+    )
 
 
 def link_dump() -> bytes:
@@ -92,8 +94,8 @@ def link_dump() -> bytes:
 def veth_create(
     name: str, address: bytes, mtu: int, master: int, peer: str, peer_address: bytes, peer_netns: int
 ) -> bytes:
-    """Makes both ends, the peer at once in the namespace of the descriptor `peer_netns`. MTU 0: the kernel's."""
-    # Both ends stay down: the kernel refuses IFF_UP on an end whose peer is not registered yet (ENOTCONN).
+    """Makes both ends, the peer in the namespace of the descriptor `peer_netns`. MTU 0: the kernel's."""
+    # Both ends stay down: IFF_UP on an end whose peer is not registered yet is refused (ENOTCONN).
     size = [attribute(IFLA_MTU, _U32.pack(mtu))] if mtu else []
     peer_body = b"".join(
         [
@@ -104,7 +106,9 @@ def veth_create(
             *size,
         ]
     )
-    info = attribute(IFLA_INFO_KIND, b"veth\0") + attribute(IFLA_INFO_DATA, attribute(VETH_INFO_PEER, peer_body))
+    info = attribute(IFLA_INFO_KIND, b"veth\0") + attribute(
+        IFLA_INFO_DATA, attribute(VETH_INFO_PEER, peer_body)
+    )
     body = [
         _LINK.pack(0, 0, 0, 0, 0),
         attribute(IFLA_IFNAME, _name(name)),
@@ -154,7 +158,11 @@ def family_of(ip: bytes) -> int:
 
 def address_add(index: int, ip: bytes, prefixlen: int) -> bytes:
     """Puts an address on a link; IPv6 without duplicate address detection, which costs up to two seconds."""
-    body = [_ADDRESS.pack(family_of(ip), prefixlen, 0, 0, index), attribute(IFA_LOCAL, ip), attribute(IFA_ADDRESS, ip)]
+    body = [
+        _ADDRESS.pack(family_of(ip), prefixlen, 0, 0, index),
+        attribute(IFA_LOCAL, ip),
+        attribute(IFA_ADDRESS, ip),
+    ]
     if len(ip) == 16:
         body.append(attribute(IFA_FLAGS, _U32.pack(IFA_F_NODAD)))
     elif prefixlen < 31:

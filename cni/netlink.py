@@ -182,7 +182,7 @@ class NetlinkSocket:
                 if sequence != self._sequence:
                     continue
                 interrupted = interrupted or bool(flags & NLM_F_DUMP_INTR)
-                if kind == NLMSG_DONE or kind == NLMSG_ERROR:
+                if kind in (NLMSG_DONE, NLMSG_ERROR):
                     code = -_ERROR.unpack_from(payload)[0] if len(payload) >= 4 else 0
                     if code:
                         raise _error(code, flags, payload, 0)

@@ -12,6 +12,7 @@ from _socket import AF_INET, AF_INET6, inet_ntop
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
 # Part of the key under which a compiled netconf is remembered: raise it with any change of this form.
 FORM = 1
@@ -69,6 +70,7 @@ class Network:
 
     __slots__ = (
         "bridge",
+        "dns",
         "hairpin",
         "is_default_gateway",
         "is_gateway",
@@ -79,7 +81,7 @@ class Network:
         "routes",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - the fields of a value
         self,
         name: str,
         bridge: str,
@@ -90,6 +92,7 @@ class Network:
         masquerade: bool,
         range_sets: Sequence[Sequence[Range]],
         routes: Sequence[PodRoute],
+        dns: dict[str, object],
     ) -> None:
         self.name = name
         self.bridge = bridge
@@ -100,6 +103,7 @@ class Network:
         self.masquerade = masquerade
         self.range_sets = range_sets
         self.routes = routes
+        self.dns = dns
 
     def ranges(self) -> list[Range]:
         """All ranges of all sets."""
@@ -115,25 +119,30 @@ class Network:
             self.is_default_gateway,
             self.hairpin,
             self.masquerade,
-            [[[r.family, r.subnet, r.prefixlen, r.first, r.last, r.gateway] for r in one] for one in self.range_sets],
+            [
+                [[r.family, r.subnet, r.prefixlen, r.first, r.last, r.gateway] for r in one]
+                for one in self.range_sets
+            ],
             [[r.dst.hex(), r.prefixlen, r.gateway.hex() if r.gateway else ""] for r in self.routes],
+            self.dns,
         ]
 
 
-def load(compiled: list[object]) -> Network:
+def load(compiled: Any) -> Network:
     """The network from its compiled form, which only this code writes."""
-    name, bridge, mtu, is_gateway, is_default_gateway, hairpin, masquerade, range_sets, routes = compiled
+    name, bridge, mtu, gateway, default_gateway, hairpin, masquerade, range_sets, routes, dns = compiled
     return Network(
-        name,  # type: ignore[arg-type]
-        bridge,  # type: ignore[arg-type]
-        mtu,  # type: ignore[arg-type]
-        bool(is_gateway),
-        bool(is_default_gateway),
-        bool(hairpin),
-        bool(masquerade),
-        [[Range(*one) for one in range_set] for range_set in range_sets],  # type: ignore[attr-defined]
+        name,
+        bridge,
+        mtu,
+        gateway,
+        default_gateway,
+        hairpin,
+        masquerade,
+        [[Range(*one) for one in range_set] for range_set in range_sets],
         [
-            PodRoute(bytes.fromhex(dst), prefixlen, bytes.fromhex(gateway) if gateway else None)
-            for dst, prefixlen, gateway in routes  # type: ignore[attr-defined]
+            PodRoute(bytes.fromhex(dst), length, bytes.fromhex(gateway) or None)
+            for dst, length, gateway in routes
         ],
+        dns,
     )

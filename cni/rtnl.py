@@ -65,7 +65,7 @@ def u32(value: bytes | None) -> int:
 
 
 class NextHop:
-    """Where a route sends packets: gateway (packed, b"" for none), link index (0 for none), weight 1 to 256."""
+    """A route's way out: gateway (packed, b"" for none), link index (0 for none), weight 1 to 256."""
 
     __slots__ = ("gateway", "oif", "weight")
 
@@ -89,11 +89,11 @@ class NextHop:
 
 
 class Route:
-    """A kernel route. `dst` is packed (4 or 16 bytes), `kind` an RTN_ number; metric 0 leaves it to the kernel."""
+    """A kernel route. `dst` is packed (4 or 16 bytes), `kind` an RTN_ number; metric 0: the kernel's."""
 
     __slots__ = ("dst", "family", "kind", "metric", "nexthops", "prefixlen", "protocol", "table")
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - the fields of a value
         self,
         family: int,
         dst: bytes,
@@ -115,7 +115,16 @@ class Route:
 
     def key(self) -> tuple[object, ...]:
         """What makes two routes the same."""
-        return (self.family, self.dst, self.prefixlen, self.kind, self.protocol, self.table, self.metric, self.nexthops)
+        return (
+            self.family,
+            self.dst,
+            self.prefixlen,
+            self.kind,
+            self.protocol,
+            self.table,
+            self.metric,
+            self.nexthops,
+        )
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Route) and self.key() == other.key()
@@ -179,7 +188,9 @@ def route_add(route: Route) -> bytes:
 
 def route_delete(route: Route) -> bytes:
     """Removes the route with this destination, metric, table and protocol, all its next hops with it."""
-    return message(RTM_DELROUTE, REQUEST, [_header(route, RT_SCOPE_NOWHERE, route.protocol), *_selectors(route)])
+    return message(
+        RTM_DELROUTE, REQUEST, [_header(route, RT_SCOPE_NOWHERE, route.protocol), *_selectors(route)]
+    )
 
 
 def route_dump(family: int, table: int = 0, protocol: int = 0) -> bytes:

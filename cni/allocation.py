@@ -1,0 +1,53 @@
+"""An attachment with the addresses that it holds, and how it is read from the state file."""
+
+from __future__ import annotations
+
+from cni.network import ip_text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from _sqlite3 import Connection
+
+
+class Allocation:
+    """An attachment and the addresses that it holds, each with its prefix length: `10.1.0.5/24`."""
+
+    __slots__ = ("addresses", "container", "host_ifname", "ifname", "netns", "network")
+
+    def __init__(
+        self,
+        network: str,
+        container: str,
+        ifname: str,
+        netns: str,
+        host_ifname: str,
+        addresses: tuple[str, ...],
+    ) -> None:
+        self.network = network
+        self.container = container
+        self.ifname = ifname
+        self.netns = netns
+        self.host_ifname = host_ifname
+        self.addresses = addresses
+
+    def __repr__(self) -> str:
+        return f"Allocation({self.network} {self.container}/{self.ifname} {' '.join(self.addresses)})"
+
+
+def fetch(db: Connection, where: str = "", values: tuple[object, ...] = ()) -> list[Allocation]:
+    """The attachments that `where` leaves, in order; SQLite's errors pass."""
+    rows = db.execute(
+        "SELECT a.network, a.container, a.ifname, a.netns, a.host_ifname, d.ip, d.prefixlen"  # noqa: S608
+        " FROM attachment a LEFT JOIN address d ON d.container = a.container AND d.ifname = a.ifname"
+        f" {where} ORDER BY a.container, a.ifname, d.family",
+        values,
+    ).fetchall()
+    addresses: dict[tuple[str, ...], list[str]] = {}
+    for *key, ip, prefixlen in rows:
+        held = addresses.setdefault(tuple(key), [])
+        if ip is not None:
+            held.append(f"{ip_text(ip)}/{prefixlen}")
+    return [
+        Allocation(network, container, ifname, netns, host, tuple(held))
+        for (network, container, ifname, netns, host), held in addresses.items()
+    ]

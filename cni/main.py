@@ -1,0 +1,83 @@
+"""The executable: reads the runtime's call, runs the verb, answers on stdout, exits."""
+
+from __future__ import annotations
+
+import posix
+from _signal import signal  # type: ignore[import-not-found]
+
+from cni.errors import (
+    DECODING_FAILURE,
+    INTERNAL,
+    IO_FAILURE,
+    TRY_AGAIN_LATER,
+    CniError,
+)
+from cni.jsonio import read_stdin, write_stdout
+from cni.spec import NEWEST, SUPPORTED, Call, config_version, error_object, parse_environment, versions
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+ABOUT = "anypod: a CNI plugin that attaches pods to a bridge and records them for the BGP speaker\n"
+SIGTERM = 15
+SIG_IGN = 1
+
+
+def _terminated(_number: int, _frame: object) -> None:
+    # What is being undone must not be undone half.
+    signal(SIGTERM, SIG_IGN)
+    raise CniError(TRY_AGAIN_LATER, "ended by SIGTERM; what was begun is undone, try again later")
+
+
+def _run(call: Call, conf: dict[str, object], version: str, started: int) -> dict[str, object] | None:
+    if call.command == "CHECK":
+        from cni.check import check
+
+        check(call, conf, version)
+        return None
+    from cni.verbs import add, delete
+
+    if call.command == "ADD":
+        return add(call, conf, version, started)
+    delete(call, conf)
+    return None
+
+
+def _answer(error: CniError, version: str) -> NoReturn:
+    try:
+        write_stdout(error_object(version, error))
+    finally:
+        posix._exit(1)
+
+
+def main() -> NoReturn:
+    """Never returns: exit code 0 with the result, 1 with an error object on stdout."""
+    from time import CLOCK_BOOTTIME, clock_gettime_ns
+
+    started = clock_gettime_ns(CLOCK_BOOTTIME)
+    version = NEWEST
+    try:
+        if not posix.environ.get(b"CNI_COMMAND"):
+            posix.write(2, f"{ABOUT}CNI protocol versions supported: {', '.join(SUPPORTED)}\n".encode())
+            posix._exit(0)
+        call = parse_environment(posix.environ)
+        answer: dict[str, object] | None = versions()
+        if call.command != "VERSION":
+            signal(SIGTERM, _terminated)
+            conf = read_stdin()
+            if not isinstance(conf, dict):
+                raise CniError(DECODING_FAILURE, "the configuration on stdin is no JSON object")
+            version = config_version(conf)
+            answer = _run(call, conf, version, started)
+        if answer is not None:
+            write_stdout(answer)
+    except CniError as error:
+        _answer(error, version)
+    except OSError as error:
+        _answer(CniError(IO_FAILURE, f"{error.filename or 'the system'}: {error.strerror}"), version)
+    except BaseException as error:  # noqa: BLE001 - a runtime must get an error object, whatever happens
+        _answer(
+            CniError(INTERNAL, f"internal error: {type(error).__name__}: {error}; please report it"), version
+        )
+    posix._exit(0)

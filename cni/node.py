@@ -1,0 +1,125 @@
+"""The node's part of a network, made once: bridge, gateway addresses, forwarding, masquerade.
+
+Every step finds out first whether it is done, so that calls which race for the first
+pod, and a call that was killed half-way, lead to the same node.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from cni import nft, sysctl
+from cni.errors import ADDRESS_CONFLICT, INVALID_CONFIG, KERNEL_REFUSED, CniError
+from cni.filelock import FileLock
+from cni.network import Network, Range, ip_text, to_bytes
+
+EEXIST = 17
+LOCK = "node.lock"
+LOCK_SECONDS = 30.0
+
+
+def prepare(network: Network, state_dir: str) -> int:
+    """Makes what is missing and returns the bridge's index. One call at a time on a node, the rest wait."""
+    with FileLock(f"{state_dir}/{LOCK}", LOCK_SECONDS), IPRoute() as ip:
+        try:
+            index = _bridge(ip, network)
+            if network.is_gateway:
+                _gateways(ip, network, index)
+        except NetlinkError as error:
+            raise CniError(
+                KERNEL_REFUSED, f"the kernel refused to set up bridge {network.bridge}: {error}"
+            ) from None
+        if network.is_gateway:
+            _forwarding(network)
+        if network.masquerade:
+            nft.install(network.ranges())
+        return index
+
+
+def _local_mac() -> str:
+    """A random locally administered address: a bridge without one of its own takes its lowest port's."""
+    raw = bytearray(os.urandom(6))
+    raw[0] = raw[0] & 0xFC | 0x02
+    return raw.hex(":")
+
+
+def _find(ip: IPRoute, name: str) -> Any:
+    found = [one for one in ip.link("dump") if one.get_attr("IFLA_IFNAME") == name]
+    return found[0] if found else None
+
+
+def _bridge(ip: IPRoute, network: Network) -> int:
+    name = network.bridge
+    if _find(ip, name) is None:
+        size = {"mtu": network.mtu} if network.mtu else {}
+        try:
+            ip.link("add", ifname=name, kind="bridge", address=_local_mac(), **size)
+        except NetlinkError as error:
+            if error.code != EEXIST:
+                raise
+    link = _find(ip, name)
+    if link is None or link.get_nested("IFLA_LINKINFO", "IFLA_INFO_KIND") != "bridge":
+        raise CniError(
+            INVALID_CONFIG, f"bridge: {name!r} exists and is no bridge; choose another name or remove it"
+        )
+    index = int(link["index"])
+    sysctl.ensure(f"ipv6/conf/{name}/accept_ra", "0")
+    # A gateway that waits for duplicate address detection leaves the first pod without a route out.
+    sysctl.ensure(f"ipv6/conf/{name}/accept_dad", "0")
+    ip.link("set", index=index, state="up")
+    return index
+
+
+def _networks(ip: IPRoute, index: int) -> list[tuple[bytes, int]]:
+    """The bridge's addresses but for link-local ones, as (packed, prefix length)."""
+    import socket
+
+    found = []
+    for one in ip.get_addr(index=index):
+        text = one.get_attr("IFA_LOCAL") or one.get_attr("IFA_ADDRESS")
+        packed = socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text)
+        if packed[:2] != b"\xfe\x80":
+            found.append((packed, int(one["prefixlen"])))
+    return found
+
+
+def _overlap(one: Range, ip: bytes, prefixlen: int) -> bool:
+    bits = 8 * len(ip)
+    shift = bits - min(one.prefixlen, prefixlen)
+    return int.from_bytes(ip, "big") >> shift == one.subnet >> shift
+
+
+def _gateways(ip: IPRoute, network: Network, index: int) -> None:
+    present = _networks(ip, index)
+    for one in network.ranges():
+        gateway = to_bytes(one.gateway, one.family)
+        if (gateway, one.prefixlen) in present:
+            continue
+        for packed, prefixlen in present:
+            if len(packed) == len(gateway) and _overlap(one, packed, prefixlen):
+                raise CniError(
+                    ADDRESS_CONFLICT,
+                    f"bridge {network.bridge} already has an IP address different from "
+                    f"{ip_text(gateway)}/{one.prefixlen}: {ip_text(packed)}/{prefixlen}; "
+                    "remove that address, or set the range's gateway to it",
+                )
+        if one.family == 6:
+            sysctl.ensure(f"ipv6/conf/{network.bridge}/disable_ipv6", "0")
+        try:
+            ip.addr("add", index=index, address=ip_text(gateway), prefixlen=one.prefixlen)
+        except NetlinkError as error:
+            if error.code != EEXIST:
+                raise
+        present.append((gateway, one.prefixlen))
+
+
+def _forwarding(network: Network) -> None:
+    families = {one.family for one in network.ranges()}
+    if 4 in families:
+        sysctl.ensure("ipv4/ip_forward", "1")
+    if 6 in families:
+        sysctl.ensure("ipv6/conf/all/forwarding", "1")

@@ -1,0 +1,38 @@
+"""Network sysctls of the namespace that the process is in."""
+
+from __future__ import annotations
+
+import posix
+
+from cni.errors import IO_FAILURE, CniError
+
+ROOT = "/proc/sys/net"
+
+
+def read(key: str) -> str | None:
+    """The value of `ipv4/ip_forward` and the like; None where the kernel has no such key."""
+    try:
+        fd = posix.open(f"{ROOT}/{key}", posix.O_RDONLY | posix.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        return posix.read(fd, 128).decode("ascii", "replace").strip()
+    finally:
+        posix.close(fd)
+
+
+def ensure(key: str, value: str) -> None:
+    """Sets a key where it is not so already, since /proc/sys may be read-only; CniError 5 where refused."""
+    if read(key) in (value, None):
+        return
+    try:
+        fd = posix.open(f"{ROOT}/{key}", posix.O_WRONLY | posix.O_CLOEXEC)
+        try:
+            posix.write(fd, value.encode())
+        finally:
+            posix.close(fd)
+    except OSError as error:
+        name = f"net.{key.replace('/', '.')}"
+        raise CniError(
+            IO_FAILURE, f"sysctl {name}={value} was refused: {error.strerror}; set it on the node"
+        ) from None

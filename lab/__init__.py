@@ -1,0 +1,1 @@
+"""Racks, nodes, routers and clients in network namespaces of one machine."""

@@ -1,0 +1,142 @@
+"""`anypod lab`: up, demo, status, exec, down."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from lab import netns, rig
+from lab.errors import LabError
+from lab.topology import RackKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+
+NAME_OPTION = click.option(
+    "--name", default="lab", show_default=True, help="Which lab; several may stand at a time."
+)
+RACKS = [kind.value for kind in RackKind]
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class _Ended(BaseException):
+    """A signal asked for the end; clean up and go."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+@contextmanager
+def _cleaning_up() -> Iterator[None]:
+    """Makes the first signal an exception, so that what was begun is taken down; further ones are ignored."""
+
+    def end(number: int, _: FrameType | None) -> NoReturn:
+        for each in ENDING:
+            signal.signal(each, signal.SIG_IGN)
+        raise _Ended(number)
+
+    for each in ENDING:
+        signal.signal(each, end)
+    try:
+        yield
+    except _Ended as ended:
+        click.echo(f"ended by {signal.Signals(ended.number).name}; the lab was taken down", err=True)
+        sys.exit(128 + ended.number)
+    except LabError as error:
+        fail(error)
+
+
+def fail(error: LabError) -> NoReturn:
+    """The end of a command that could not do its work."""
+    click.echo(f"anypod lab: {error}", err=True)
+    sys.exit(1)
+
+
+@click.group()
+def lab() -> None:
+    """Two nodes, a rack and a client in network namespaces of this machine."""
+
+
+@lab.command()
+@NAME_OPTION
+@click.option(
+    "--rack", type=click.Choice(RACKS), default="gobgp", show_default=True, help="What routes in the rack."
+)
+@click.option("--pods", type=click.IntRange(0, 50), default=1, show_default=True, help="Pods on each node.")
+def up(name: str, rack: str, pods: int) -> None:
+    """Bring a lab up, with pods on both nodes."""
+    with _cleaning_up():
+        made = rig.new(name, RackKind(rack))
+        made.claim()
+        done = False
+        try:
+            made.build()
+            lines = []
+            for node in made.topology.nodes:
+                for number in range(1, pods + 1):
+                    pod = f"{node.name}-{number}"
+                    lines.append(f"pod {pod}: {', '.join(made.attach(pod, node.name).addresses)}")
+            done = True
+        finally:
+            if not done:
+                rig.down(name)
+        for line in lines:
+            click.echo(line)
+        click.echo(f"lab {name} is up; routes need some ten seconds. See: anypod lab status --name {name}")
+
+
+@lab.command()
+@NAME_OPTION
+@click.option("--keep", is_flag=True, help="Leave the lab up when every step held.")
+def demo(name: str, keep: bool) -> None:
+    """Show, step by step, that pods reach each other by plain routing; exit 0 when every step held."""
+    from lab.demo import demonstrate
+    from lab.report import Report
+
+    with _cleaning_up():
+        held = demonstrate(name, Report(), keep=keep)
+    sys.exit(0 if held else 1)
+
+
+@lab.command()
+@NAME_OPTION
+def status(name: str) -> None:
+    """Show members, programs, BGP sessions, routes and pods of a lab."""
+    from lab.status import describe
+
+    try:
+        for line in describe(rig.standing(name)):
+            click.echo(line)
+    except LabError as error:
+        fail(error)
+
+
+@lab.command("exec", context_settings={"ignore_unknown_options": True})
+@NAME_OPTION
+@click.argument("member")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def exec_(name: str, member: str, command: tuple[str, ...]) -> None:
+    """Run a command in a node, the rack, the client or a pod: anypod lab exec node1 -- ip route"""
+    try:
+        namespace = rig.standing(name).namespace(member)
+    except LabError as error:
+        fail(error)
+    os.execvp("ip", netns.inside(namespace, command))  # noqa: S606
+
+
+@lab.command()
+@NAME_OPTION
+def down(name: str) -> None:
+    """Take a lab down and remove everything of it; nothing to do is fine."""
+    try:
+        existed = rig.down(name)
+    except LabError as error:
+        fail(error)
+    click.echo(f"lab {name} is down" if existed else f"lab {name} was not up")

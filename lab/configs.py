@@ -1,0 +1,129 @@
+"""The text of every configuration file in the lab, made from a topology. Pure."""
+
+from __future__ import annotations
+
+import json
+from ipaddress import ip_network
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from lab.topology import Peering, PodNetwork, Prefix, Router, Topology
+
+CNI_VERSION = "1.0.0"
+CONNECT_RETRY = 1  # seconds; all timers are short, a person is waiting
+HOLD = 15
+KEEPALIVE = 5
+
+
+def conflist(network: PodNetwork, state_dir: Path) -> str:
+    """A CNI configuration list as an operator writes it: a bridge that is the pods' gateway."""
+    defaults = [ip_network("0.0.0.0/0"), ip_network("::/0")]
+    versions = {subnet.version for subnet in network.subnets}
+    plugin = {
+        "type": "anypod",
+        "bridge": network.bridge,
+        "isGateway": True,
+        "ipMasq": False,
+        "stateDir": str(state_dir),
+        "ipam": {
+            "type": "host-local",
+            "ranges": [[{"subnet": str(subnet)}] for subnet in network.subnets],
+            "routes": [{"dst": str(default)} for default in defaults if default.version in versions],
+        },
+    }
+    return json.dumps({"cniVersion": CNI_VERSION, "name": network.name, "plugins": [plugin]}, indent=2) + "\n"
+
+
+def speaker_toml(router: Router, topology: Topology, api: str, state_dir: Path) -> str:
+    """The speaker's configuration of one router; one without pod networks is a rack and passes routes on."""
+    tables = [
+        f"[bgp]\nasn = {router.asn}\nrouter-id = {_quoted(router.router_id)}\n",
+        f"[gobgpd]\napi = {_quoted(api)}\n",
+        *(_peer(peering) for peering in topology.peerings(router.name)),
+        f"[announce]\nsubnets = {_list(router.subnets)}\nprefixes = {_list(router.prefixes)}",
+        f"transit = {_boolean(not router.networks)}\n",
+        f"[state]\ndir = {_quoted(state_dir)}\nfollow = {_boolean(bool(router.networks))}\n",
+    ]
+    return "\n".join(tables)
+
+
+def frr_zebra(router: Router) -> str:
+    """zebra.conf: nothing but a name, the addresses are the lab's."""
+    return f"hostname {router.name}\n"
+
+
+def frr_bgpd(router: Router, topology: Topology) -> str:
+    """bgpd.conf of a rack: eBGP to each node, a transport for each family, ECMP over different ASes."""
+    peerings = topology.peerings(router.name)
+    lines = [
+        f"hostname {router.name}",
+        f"router bgp {router.asn}",
+        f" bgp router-id {router.router_id}",
+        " no bgp ebgp-requires-policy",
+        " bgp bestpath as-path multipath-relax",
+        f" timers bgp {KEEPALIVE} {HOLD}",
+    ]
+    for peering in peerings:
+        lines += [
+            f" neighbor {peering.remote} remote-as {peering.remote_asn}",
+            f" neighbor {peering.remote} description {peering.remote_member}",
+            f" neighbor {peering.remote} timers connect {CONNECT_RETRY}",
+        ]
+    for version in (4, 6):
+        lines.append(f" address-family ipv{version} unicast")
+        lines += [f"  network {prefix}" for prefix in router.prefixes if prefix.version == version]
+        for peering in peerings:
+            verb = "" if peering.remote.version == version else "no "
+            lines.append(f"  {verb}neighbor {peering.remote} activate")
+        lines += ["  maximum-paths 8", " exit-address-family"]
+    return "\n".join([*lines, "exit", ""])
+
+
+def bird(router: Router, topology: Topology) -> str:
+    """bird.conf (BIRD 2) of a rack: eBGP to each node, ECMP into the kernel."""
+    blocks = [
+        f"router id {router.router_id};",
+        "protocol device { scan time 10; }",
+        "protocol direct { ipv4; ipv6; }",
+        *(
+            f"protocol kernel kernel{v} {{ merge paths on; ipv{v} {{ import none; "
+            f"export where source = RTS_BGP; }}; }}"
+            for v in (4, 6)
+        ),
+    ]
+    for peering in topology.peerings(router.name):
+        v = peering.remote.version
+        wanted = " || ".join(["source = RTS_BGP", *(f"net = {p}" for p in router.prefixes if p.version == v)])
+        blocks.append(
+            f"protocol bgp {peering.remote_member}_{v} {{\n"
+            f"  local {peering.local} as {router.asn};\n"
+            f"  neighbor {peering.remote} as {peering.remote_asn};\n"
+            f"  hold time {HOLD}; keepalive time {KEEPALIVE}; connect retry time {CONNECT_RETRY};\n"
+            f"  connect delay time {CONNECT_RETRY};\n"
+            f"  ipv{v} {{ import all; export where {wanted}; }};\n}}"
+        )
+    return "\n".join([*blocks, ""])
+
+
+def _peer(peering: Peering) -> str:
+    return (
+        f"[[peer]]\naddress = {_quoted(peering.remote)}\nasn = {peering.remote_asn}\n"
+        f"description = {_quoted(peering.remote_member)}\nlocal-address = {_quoted(peering.local)}\n"
+        f"[peer.timers]\nconnect-retry = {CONNECT_RETRY}\nhold = {HOLD}\nkeepalive = {KEEPALIVE}\n"
+    )
+
+
+def _quoted(value: object) -> str:
+    """A TOML basic string; JSON's escapes are TOML's."""
+    return json.dumps(str(value))
+
+
+def _list(prefixes: Sequence[Prefix] | Iterable[Prefix]) -> str:
+    return "[" + ", ".join(_quoted(prefix) for prefix in prefixes) + "]"
+
+
+def _boolean(value: bool) -> str:
+    return "true" if value else "false"

@@ -116,7 +116,7 @@ def parse_environment(environ: Mapping[bytes, bytes]) -> Call:
     if not is_ifname(ifname):
         raise CniError(
             INVALID_ENVIRONMENT,
-            f"CNI_IFNAME={ifname[:80]!r} is no interface name: at most {MAX_IFNAME} characters, no space, / or :",
+            f"CNI_IFNAME={ifname[:80]!r} is no interface name: at most {MAX_IFNAME} characters, no space / :",
         )
     return Call(command, container, netns, ifname, parse_args(_variable(environ, "CNI_ARGS")))
 

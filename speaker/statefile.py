@@ -1,0 +1,64 @@
+"""Follows the plugin's state file: which addresses pods hold on this node."""
+
+from __future__ import annotations
+
+from ipaddress import ip_interface
+from typing import TYPE_CHECKING, Protocol
+
+from cni.reader import StateError
+from speaker import log
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cni.allocation import Allocation
+    from speaker.gobgp.session import Address
+
+
+class Reader(Protocol):
+    """The part of cni.reader.StateReader that is used here."""
+
+    def stamp(self) -> object:
+        """Changes whenever the content may have changed."""
+
+    def allocations(self) -> Sequence[Allocation]:
+        """All attachments."""
+
+
+class PodAddresses:
+    """The last addresses that could be read. An unreadable file changes nothing: pods go on living."""
+
+    def __init__(self, reader: Reader | None) -> None:
+        self._reader = reader
+        self._stamp: object = self
+        self._trouble = ""
+        self.current: frozenset[Address] = frozenset()
+
+    def poll(self, force: bool = False) -> bool:
+        """Looks at the file, cheaply while it has not changed; True if the addresses did."""
+        if self._reader is None:
+            return False
+        before = self.current
+        try:
+            # The stamp first: what is written between the two is seen at the next look.
+            stamp = self._reader.stamp()
+            if stamp == self._stamp and not force and not self._trouble:
+                return False
+            self.current = frozenset(
+                ip_interface(text).ip
+                for allocation in self._reader.allocations()
+                for text in allocation.addresses
+            )
+        except StateError as error:
+            self._complain(str(error))
+            return False
+        self._stamp = stamp
+        if self._trouble:
+            log.info("state file readable again")
+            self._trouble = ""
+        return self.current != before
+
+    def _complain(self, trouble: str) -> None:
+        if trouble != self._trouble:
+            log.error("state file unreadable", reason=trouble, addresses_kept=len(self.current))
+        self._trouble = trouble

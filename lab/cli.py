@@ -97,7 +97,7 @@ def up(name: str, rack: str, pods: int) -> None:
 @click.option("--keep", is_flag=True, help="Leave the lab up when every step held.")
 def demo(name: str, keep: bool) -> None:
     """Show, step by step, that pods reach each other by plain routing; exit 0 when every step held."""
-    from lab.demo import demonstrate
+    from lab.demonstrate import demonstrate
     from lab.report import Report
 
     with _cleaning_up():

@@ -1,4 +1,4 @@
-"""The demo: builds a lab and shows, step by step, that pods reach each other by plain routing."""
+"""The steps of the demo: that pods reach each other by plain routing, each compared with what is observed."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ from ipaddress import ip_address, ip_interface, ip_network
 from signal import SIGTERM
 from typing import TYPE_CHECKING
 
-from lab import leftovers, measure, netns, observe, rig, routing
+from lab import measure, netns, observe, routing
 from lab.errors import LabError
-from lab.topology import SERVICE_RANGES, RackKind
+from lab.topology import SERVICE_RANGES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lab.report import Report
     from lab.rig import Lab
     from lab.runtime import Attachment
     from lab.topology import Address, Prefix
@@ -23,8 +22,6 @@ PODS = {"pod-a": "node1", "pod-b": "node2"}
 LONE_POD = "pod-c"
 WAYPOINTS = ("node1", "rack", "node2", "pod-b")  # from pod-a to pod-b
 SENT_TTL = 64
-LAST_STEP = "The lab is down and nothing of it is left: no namespace, process, link, rule, file or mount"
-PATIENCE = "    (waiting for BGP: gobgpd dials 5 to 9 seconds after it is told of a peer)"
 
 Step = tuple[str, "Callable[[], list[str]]"]
 
@@ -118,7 +115,7 @@ class Demo:
         """Waits for the sessions, as the rack sees them."""
         seen = observe.sessions_up(self.lab, "rack")
         members = {str(p.remote): p.remote_member for p in self.lab.topology.peerings("rack")}
-        return [f"{members.get(s.remote, '?')}  AS {s.asn}  {s.remote}  established" for s in seen]
+        return sorted(f"{members.get(s.remote, '?')}  AS {s.asn}  {s.remote}  established" for s in seen)
 
     def learned(self) -> list[str]:
         """Waits for the subnets in the three kernels."""
@@ -268,44 +265,3 @@ class Demo:
             "the rack's routing table now:",
             *(f"  {line}" for v in VERSIONS for line in self._table("rack", v)),
         ]
-
-
-def demonstrate(name: str, report: Report, *, keep: bool) -> bool:
-    """Runs the demo in a new lab; True when every step held.
-
-    However it ends the lab is taken down, except that `keep` leaves one whose steps all held.
-    """
-    demo = Demo(rig.new(name, RackKind.GOBGP))
-    before = leftovers.look(name)
-    demo.lab.claim()
-    kept = False
-    identities: frozenset[int] = frozenset()
-    try:
-        report.say(
-            f"anypod lab demo: two nodes, a rack and a client, in network namespaces anypod-{name}-*\n"
-        )
-        for title, action in demo.steps():
-            if action == demo.sessions:
-                report.say(PATIENCE)
-            held = report.step(title, action)
-            identities |= leftovers.inodes(name)
-            if not held:
-                report.detail(observe.last_words(demo.lab, [r.name for r in demo.lab.topology.routers]))
-                break
-        kept = keep and not report.failed
-    finally:
-        if not kept:
-            rig.down(name)
-    if kept:
-        report.say(f"\nThe lab stays. Look around: anypod lab exec --name {name} rack -- ip route")
-        report.say(f"End it: anypod lab down --name {name}")
-    else:
-        report.step(LAST_STEP, lambda: _gone(name, before, identities))
-    return report.verdict()
-
-
-def _gone(name: str, before: leftovers.Machine, identities: frozenset[int]) -> list[str]:
-    left = leftovers.find(name, before, identities)
-    if left:
-        raise LabError("\n".join(["this is left:", *left]))
-    return ["the machine's links, rules, files and mounts are what they were before"]

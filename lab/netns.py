@@ -19,12 +19,13 @@ DIRECTORY = Path("/run/netns")
 
 # No source filtering: a router's ICMP errors come from link addresses, which nobody announces. ICMP limits
 # are for strangers; a trace asks the same router several times a second. No DAD: nobody else is on these
-# links, and it takes a second.
+# links, and it takes a second. Addresses stay when a link goes down and comes back, IPv6 like IPv4.
 SETTINGS = (
     ("0", ("net/ipv4/conf/all/rp_filter", "net/ipv4/conf/default/rp_filter")),
     ("0", ("net/ipv4/icmp_ratelimit", "net/ipv6/icmp/ratelimit")),
     ("0", ("net/ipv6/conf/all/accept_dad", "net/ipv6/conf/default/accept_dad")),
     ("0", ("net/ipv6/conf/all/accept_ra", "net/ipv6/conf/default/accept_ra")),
+    ("1", ("net/ipv6/conf/all/keep_addr_on_down", "net/ipv6/conf/default/keep_addr_on_down")),
     ("0", ("net/ipv6/conf/all/disable_ipv6", "net/ipv6/conf/default/disable_ipv6")),
 )
 FORWARDING = ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding")
@@ -132,8 +133,9 @@ def addresses(namespace: str, device: str) -> tuple[str, ...]:
     """Global addresses of a device, as "10.0.0.1/24"; () when there is no such device."""
     done = attempt(["ip", "-n", namespace, "-j", "address", "show", "dev", device, "scope", "global"])
     links = json.loads(done.stdout or "[]") if done.status == 0 else []
-    found = [i for link in links for i in link.get("addr_info", [])]
-    return tuple(f"{i['local']}/{i['prefixlen']}" for i in found)
+    # `ip` leaves an empty object where an address is not of that scope.
+    found = [info for link in links for info in link.get("addr_info", []) if "local" in info]
+    return tuple(f"{info['local']}/{info['prefixlen']}" for info in found)
 
 
 def remove_directory() -> None:

@@ -78,9 +78,7 @@ class Lab:
 
     def claim(self) -> None:
         """Takes the lab's name; from here on `down` is due. The directory is made first and removed last."""
-        if os.geteuid() != 0:
-            raise LabError("the lab makes network namespaces and needs root; run it with sudo")
-        daemons.require(self.topology.rack)
+        require(self.topology.rack)
         netns_was_absent = not netns.DIRECTORY.exists()
         HOME.mkdir(mode=0o700, exist_ok=True)
         try:
@@ -159,6 +157,13 @@ def new(name: str, rack: RackKind) -> Lab:
     return Lab(plan(name, rack), installed.find())
 
 
+def require(rack: RackKind) -> None:
+    """Refuses to go on where no lab with such a rack can be made."""
+    if os.geteuid() != 0:
+        raise LabError("the lab makes network namespaces and needs root; run it with sudo")
+    daemons.require(rack)
+
+
 def standing(name: str) -> Lab:
     """The lab of that name, which must be up."""
     try:
@@ -166,7 +171,7 @@ def standing(name: str) -> Lab:
     except FileNotFoundError:
         raise LabError(f"lab {name} is not up; bring it up with: anypod lab up --name {name}") from None
     except PermissionError:
-        raise LabError("the lab belongs to root; run this with sudo") from None
+        raise LabError("the lab belongs to root; run it with sudo") from None
     except (ValueError, KeyError, TypeError):
         raise LabError(f"{HOME / name}/lab.json is damaged; run: anypod lab down --name {name}") from None
     return new(name, RackKind(kind))
@@ -177,7 +182,7 @@ def down(name: str) -> bool:
     if not NAME.fullmatch(name):
         raise LabError(f"lab name {name!r} is not usable; use 1 to 16 of a-z and 0-9, like --name lab")
     if os.geteuid() != 0:
-        raise LabError("the lab belongs to root; run this with sudo")
+        raise LabError("the lab belongs to root; run it with sudo")
     namespaces = [found for found in netns.names() if found.startswith(namespace_prefix(name))]
     existed = bool(namespaces) or (HOME / name).exists()
     end_all(namespaces)

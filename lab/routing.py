@@ -49,7 +49,11 @@ def gateways(namespace: str, prefix: Prefix) -> frozenset[Address]:
 def route_table(namespace: str, version: int) -> list[str]:
     """The table as `ip route` prints it, for a person."""
     argv = ["ip", "-n", namespace, f"-{version}", "route", "show"]
-    return [line.rstrip() for line in run(argv).splitlines() if not line.startswith("fe80::")]
+    return [
+        line.rstrip().replace("\t", "    ")
+        for line in run(argv).splitlines()
+        if not line.startswith("fe80::")
+    ]
 
 
 def _route(entry: dict[str, Any], version: int) -> Route:

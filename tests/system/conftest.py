@@ -1,0 +1,73 @@
+"""What system tests share: the installed prefix, and labs that are taken down whatever happens."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lab import rig
+from lab.installed import PLUGIN, Installation
+from lab.topology import plan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from lab.rig import Lab
+    from lab.topology import RackKind
+
+SOURCE = Path(__file__).resolve().parents[2]
+NUMBERS = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where this tree is installed: ANYPOD_PREFIX, or a temporary one that is made now."""
+    given = os.environ.get("ANYPOD_PREFIX")
+    if given:
+        return Path(given)
+    made = tmp_path_factory.mktemp("prefix")
+    subprocess.run([str(SOURCE / "install.sh"), "--prefix", str(made)], check=True, timeout=300)
+    return made
+
+
+@pytest.fixture(scope="session")
+def installation(prefix: Path) -> Installation:
+    return Installation(prefix / PLUGIN, (str(prefix / "usr/local/bin/anypod"),))
+
+
+def unique_name() -> str:
+    """A lab name that no other test run has."""
+    return f"t{os.getpid()}n{next(NUMBERS)}"
+
+
+@pytest.fixture
+def lab_name() -> Iterator[str]:
+    """A name for a lab that the test makes itself; nothing of it stays."""
+    name = unique_name()
+    try:
+        yield name
+    finally:
+        rig.down(name)
+
+
+@pytest.fixture(scope="module")
+def make_lab(installation: Installation) -> Iterator[Callable[[RackKind], Lab]]:
+    """Brings labs up that stand until the end of the module."""
+    names: list[str] = []
+
+    def make(rack: RackKind) -> Lab:
+        made = rig.Lab(plan(unique_name(), rack), installation)
+        names.append(made.topology.name)
+        made.up()
+        return made
+
+    try:
+        yield make
+    finally:
+        for name in names:
+            rig.down(name)

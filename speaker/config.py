@@ -51,7 +51,7 @@ class Kernel:
     """Where learned routes go."""
 
     install: bool = True
-    protocol: int = 190
+    protocol: int = 177
     metric: int = 1190
     table: int = 254
 

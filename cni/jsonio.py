@@ -69,11 +69,23 @@ def parse(text: str) -> object:
         raise CniError(DECODING_FAILURE, "stdin is no JSON: it is empty or cut off") from None
     except RecursionError:
         raise CniError(DECODING_FAILURE, "stdin is nested too deeply; flatten it") from None
-    except ValueError as error:
-        raise CniError(DECODING_FAILURE, f"stdin is no JSON: {error}") from None
+    except (ValueError, SystemError):
+        # The scanner's own error needs a module that is not loaded; without it, it ends in a SystemError.
+        raise CniError(DECODING_FAILURE, f"stdin is no JSON: {_why(text)}") from None
     if text[stop:].strip(_SPACE):
         raise CniError(DECODING_FAILURE, f"stdin goes on behind its JSON value, at character {stop}")
     return value
+
+
+def _why(text: str) -> str:
+    """What `json` says of text that the scanner refused, with line and column."""
+    from json import loads
+
+    try:
+        loads(text)
+    except ValueError as error:
+        return str(error)
+    return "it can't be read"
 
 
 def dump(value: object) -> str:

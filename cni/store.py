@@ -103,7 +103,7 @@ class Store:
             )
         if isinstance(error, OperationalError):
             return CniError(
-                IO_FAILURE, f"{self.path}: {text}; check the file's permissions and the space left"
+                IO_FAILURE, f"{self.path}: {text}; check stateDir, its permissions and the space left"
             )
         return CniError(
             IO_FAILURE, f"{self.path} is no state file of anypod: {text}; move it away and try again"

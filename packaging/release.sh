@@ -109,6 +109,9 @@ switch_to() {
 }
 
 link() {
+    if [[ -L $2 && $(readlink "$2") == "$1" ]]; then
+        return
+    fi
     ln -sfn "$1" "$2.anypod-new"
     mv -fT "$2.anypod-new" "$2"
 }

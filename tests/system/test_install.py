@@ -85,7 +85,7 @@ class Install:
 
 
 def state_of(*roots: Path | str) -> dict[str, tuple[int, int, int]]:
-    """Every path below, with what changes when it is written or replaced; folders have no such thing."""
+    """Every path below, with what changes when it is written or replaced; folders only by name."""
     found = {}
     for root in roots:
         for folder, folders, files in os.walk(root):

@@ -1,0 +1,127 @@
+"""Messages of GoBGP 3 to and from our own values."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address, ip_network
+from typing import TYPE_CHECKING
+
+from google.protobuf.any_pb2 import Any as Packed
+
+from protos.gobgp_v3 import attribute_pb2 as attribute
+from protos.gobgp_v3 import gobgp_pb2 as api
+from speaker.gobgp import v3_codec as codec
+from speaker.gobgp.session import BgpGlobal, Destination, Family, LearnedPath, LocalPath, Peer, PeerStatus
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+
+def packed(message: Message) -> Packed:
+    found = Packed()
+    found.Pack(message)
+    return found
+
+
+def from_peer(*attributes: Message, asn: int = 65000) -> api.Path:
+    return api.Path(pattrs=[packed(item) for item in attributes], neighbor_ip="10.0.0.254", source_asn=asn)
+
+
+def destination(*paths: api.Path, prefix: str = "10.1.0.0/24") -> Destination | None:
+    return codec.destination_from_api(api.Destination(prefix=prefix, paths=paths), 65001)
+
+
+def test_type_urls_are_gobgps() -> None:
+    message = codec.path_to_api(LocalPath(ip_network("10.1.0.0/24"), ip_address(0)))
+    assert message.nlri.type_url == "type.googleapis.com/apipb.IPAddressPrefix"
+    assert [item.type_url for item in message.pattrs] == [
+        "type.googleapis.com/apipb.OriginAttribute",
+        "type.googleapis.com/apipb.NextHopAttribute",
+    ]
+
+
+def test_a_local_path_comes_back_as_ours() -> None:
+    for prefix, hop in (("10.1.0.0/24", "10.0.0.1"), ("fd00::/64", "::")):
+        path = LocalPath(ip_network(prefix), ip_address(hop))
+        message = codec.path_to_api(path)
+        message.neighbor_ip = "<nil>"
+        assert destination(message, prefix=prefix) == Destination(path.prefix, path, False, ())
+
+
+def test_a_local_path_without_our_mark_is_foreign() -> None:
+    message = codec.path_to_api(LocalPath(ip_network("10.1.0.0/24"), ip_address(0)))
+    message.neighbor_ip = "<nil>"
+    message.identifier = 0
+    found = destination(message)
+    assert found is not None
+    assert (found.ours, found.foreign) == (None, True)
+
+
+def test_a_withdrawal_names_prefix_family_and_mark() -> None:
+    message = codec.withdrawal_to_api(ip_network("fd00::/64"))
+    assert message.is_withdraw
+    assert message.identifier == codec.IDENTIFIER
+    assert message.family.afi == api.Family.AFI_IP6
+    assert message.nlri.value == attribute.IPAddressPrefix(prefix="fd00::", prefix_len=64).SerializeToString()
+
+
+def test_a_learned_path_has_the_attributes_that_decide() -> None:
+    sequence = attribute.AsSegment(type=attribute.AsSegment.AS_SEQUENCE, numbers=[65000, 65010])
+    bag = attribute.AsSegment(type=attribute.AsSegment.AS_SET, numbers=[1, 2, 3])
+    confederation = attribute.AsSegment(type=attribute.AsSegment.AS_CONFED_SEQUENCE, numbers=[4, 5])
+    found = destination(
+        from_peer(
+            attribute.OriginAttribute(origin=2),
+            attribute.AsPathAttribute(segments=[confederation, sequence, bag]),
+            attribute.NextHopAttribute(next_hop="10.0.0.254"),
+            attribute.MultiExitDiscAttribute(med=7),
+            attribute.LocalPrefAttribute(local_pref=200),
+        )
+    )
+    assert found is not None
+    assert found.learned == (LearnedPath(ip_address("10.0.0.254"), "10.0.0.254", 200, 3, 2, 7, True),)
+
+
+def test_absent_attributes_have_the_usual_values() -> None:
+    found = destination(from_peer(attribute.NextHopAttribute(next_hop="10.0.0.2"), asn=65001))
+    assert found is not None
+    assert found.learned == (LearnedPath(ip_address("10.0.0.2"), "10.0.0.254", 100, 0, 0, 0, False),)
+
+
+def test_ipv6_next_hops_are_the_global_one() -> None:
+    hops = attribute.MpReachNLRIAttribute(next_hops=["fd00::2", "fe80::2"])
+    found = destination(from_peer(hops), prefix="fd01::/64")
+    assert found is not None
+    assert found.learned[0].next_hop == ip_address("fd00::2")
+
+
+def test_prefixes_that_are_none_are_passed_over() -> None:
+    assert destination(prefix="<nil>/24") is None
+    broken = api.Path(nlri=packed(attribute.IPAddressPrefix(prefix="x", prefix_len=24)))
+    good = api.Path(nlri=packed(attribute.IPAddressPrefix(prefix="10.1.0.0", prefix_len=24)))
+    assert codec.prefixes_of_paths([broken, good]) == {ip_network("10.1.0.0/24")}
+
+
+def test_a_peer_comes_back_as_it_went() -> None:
+    peer = Peer(
+        address=ip_address("10.0.0.2"),
+        asn=65002,
+        families=frozenset(Family),
+        local_address=ip_address("10.0.0.1"),
+        passive=True,
+        multihop_ttl=3,
+        connect_retry=7,
+        hold=9,
+        keepalive=3,
+    )
+    message = codec.peer_to_api(peer)
+    message.state.session_state = api.PeerState.ESTABLISHED
+    assert codec.peer_from_api(message) == PeerStatus(peer, "established")
+    message.conf.peer_group = "somebody's"
+    assert not codec.peer_from_api(message).managed
+
+
+def test_a_daemon_that_was_not_started_is_nobody() -> None:
+    assert codec.global_from_api(api.Global(asn=0)) is None
+    wanted = BgpGlobal(65001, "10.0.0.1", -1, ("10.0.0.1",))
+    assert codec.global_from_api(codec.global_to_api(wanted)) == wanted
+    assert codec.global_to_api(wanted).use_multiple_paths

@@ -6,7 +6,7 @@ from cni.network import ip_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from _sqlite3 import Connection
+    from cni.sqlite import Connection
 
 
 class Allocation:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from _sqlite3 import DatabaseError, connect
 from urllib.parse import quote
 
 from cni.allocation import Allocation, fetch
+from cni.sqlite import DatabaseError, connect
 from cni.store import APPLICATION_ID, BUSY_SECONDS, FILE, SCHEMA_VERSION
 
 

@@ -10,12 +10,10 @@ from __future__ import annotations
 import posix
 import time
 
-# The C module alone: `sqlite3` adds date adapters that cost 5 ms of every CNI call.
-from _sqlite3 import Connection, Cursor, DatabaseError, OperationalError, connect
-
 from cni.allocation import fetch
 from cni.errors import ALREADY_ATTACHED, INTERNAL, IO_FAILURE, TRY_AGAIN_LATER, UNKNOWN_CONTAINER, CniError
 from cni.filelock import FileLock
+from cni.sqlite import Connection, Cursor, DatabaseError, OperationalError, connect
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,0 +1,139 @@
+"""The whole speaker: from the plugin's state file to the rack, and from the rack to the kernel."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cni.allocation import Allocation
+from cni.network import Range
+from cni.store import Store, now
+from tests.system.gobgp_rig import Rig, wait
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.system.gobgp_rig import Member
+
+INSIDE = Range(4, 0x0AF40100, 24, 0x0AF40101, 0x0AF401FE, 0x0AF40101)  # 10.244.1.0/24
+OUTSIDE = Range(4, 0xC6336400, 24, 0xC6336401, 0xC63364FE, 0xC6336401)  # 198.51.100.0/24
+MORE = '[announce]\nsubnets = ["10.244.1.0/24"]\n[timers]\nstale-routes = 60\n'
+
+
+@pytest.fixture(scope="module")
+def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    rig = Rig(tmp_path_factory.mktemp("fib"))
+    try:
+        rig.rack(1)
+        rig.configure([1], MORE)
+        rig.node.start_gobgpd()
+        rig.node.start_speaker()
+        wait("both sessions", lambda: rig.node.established() == 2)
+        yield rig
+    finally:
+        rig.close()
+
+
+@pytest.fixture
+def node(rig: Rig) -> Member:
+    return rig.node
+
+
+@pytest.fixture
+def rack(rig: Rig) -> Member:
+    return rig.members[1]
+
+
+def attach(rig: Rig, container: str, one: Range, ip: bytes) -> None:
+    store = Store(str(rig.directory / "state"))
+    store.begin()
+    store.attach(Allocation("pods", container, "eth0", "/run/netns/x", f"host-{container}", ()), now())
+    store.hold("pods", one, ip, (container, "eth0"))
+    store.commit()
+    store.close()
+
+
+def release(rig: Rig, container: str) -> None:
+    store = Store(str(rig.directory / "state"))
+    store.release("pods", container, "eth0")
+    store.close()
+
+
+def test_pods_outside_the_subnets_are_host_routes(rig: Rig, rack: Member, node: Member) -> None:
+    wait("the subnet", lambda: "10.244.1.0/24" in rack.table())
+    attach(rig, "a", INSIDE, bytes([10, 244, 1, 7]))
+    attach(rig, "b", OUTSIDE, bytes([198, 51, 100, 7]))
+    wait("the pod's address", lambda: "198.51.100.7/32" in rack.table(), 5)
+    assert "10.244.1.7/32" not in rack.table()
+    node.kill("speaker", signal.SIGKILL)
+    before = rack.updates()
+    ups = node.logged('"peer up"')
+    node.start_speaker()
+    wait("adoption", lambda: node.logged('"peer up"') == ups + 2)
+    assert rack.updates() == before
+    release(rig, "b")
+    wait("the withdrawal", lambda: "198.51.100.7/32" not in rack.table(), 5)
+    release(rig, "a")
+
+
+def test_an_unreadable_state_file_withdraws_nothing(rig: Rig, rack: Member, node: Member) -> None:
+    attach(rig, "c", OUTSIDE, bytes([198, 51, 100, 9]))
+    wait("the pod's address", lambda: "198.51.100.9/32" in rack.table(), 5)
+    state = rig.directory / "state"
+    kept = {path.name: path.read_bytes() for path in state.iterdir()}
+    for name in kept:
+        (state / name).unlink()
+    (state / "state.db").write_bytes(b"garbage" * 1000)
+    wait("the complaint", lambda: node.logged("state file unreadable"), 5)
+    assert "198.51.100.9/32" in rack.table()
+    (state / "state.db").unlink()
+    wait("no file, no pods", lambda: "198.51.100.9/32" not in rack.table(), 5)
+
+
+def test_a_route_that_somebody_removes_comes_back(node: Member, rack: Member) -> None:
+    rack.gobgp("global", "rib", "add", "10.50.0.0/16", "-a", "ipv4")
+    wait("the route", lambda: node.gateways("10.50.0.0/16") == {"10.99.1.2"})
+    node.ip("route", "del", "10.50.0.0/16", "proto", "177")
+    wait("it comes back", lambda: node.gateways("10.50.0.0/16") == {"10.99.1.2"}, 5)
+
+
+def test_an_unreachable_next_hop_is_told_once_and_tried_again(node: Member, rack: Member) -> None:
+    # The rack passes on a next hop beyond the node's links.
+    rack.gobgp("global", "rib", "add", "10.55.0.0/16", "nexthop", "10.98.0.2", "-a", "ipv4")
+    rack.gobgp("global", "rib", "add", "10.56.0.0/16", "-a", "ipv4")
+    wait("the good one", lambda: node.gateways("10.56.0.0/16") == {"10.99.1.2"})
+    wait("the complaint", lambda: node.logged("prefix=10.55.0.0/16 via=10.98.0.2 reason="))
+    rack.gobgp("global", "rib", "del", "10.56.0.0/16", "-a", "ipv4")
+    wait("the withdrawal", lambda: node.routes("10.56.0.0/16") == [])
+    assert node.logged("prefix=10.55.0.0/16 via=10.98.0.2 reason=") == 1
+    node.ip("address", "add", "10.98.0.1/24", "dev", "r1")
+    wait("the route", lambda: node.gateways("10.55.0.0/16") == {"10.98.0.2"}, 5)
+    node.ip("address", "del", "10.98.0.1/24", "dev", "r1")
+    rack.gobgp("global", "rib", "del", "10.55.0.0/16", "-a", "ipv4")
+
+
+def test_connected_and_own_prefixes_are_not_installed(node: Member, rack: Member) -> None:
+    for prefix in ("10.99.1.0/24", "10.244.1.128/25", "0.0.0.0/0", "10.57.0.0/16"):
+        rack.gobgp("global", "rib", "add", prefix, "-a", "ipv4")
+    wait("the good one", lambda: node.gateways("10.57.0.0/16") == {"10.99.1.2"})
+    assert {"10.99.1.0/24", "10.244.1.128/25", "0.0.0.0/0"} <= node.table()
+    assert [node.routes(prefix) for prefix in ("10.99.1.0/24", "10.244.1.128/25", "0.0.0.0/0")] == [
+        [],
+        [],
+        [],
+    ]
+
+
+def test_routes_of_other_programs_survive_everything(node: Member, rack: Member) -> None:
+    node.ip("route", "add", "10.58.0.0/16", "via", "10.99.1.9", "proto", "static")
+    node.ip("route", "add", "10.59.0.0/16", "via", "10.99.1.9", "proto", "static", "metric", "1190")
+    for prefix in ("10.58.0.0/16", "10.59.0.0/16"):
+        rack.gobgp("global", "rib", "add", prefix, "-a", "ipv4")
+    wait("ours beside it", lambda: node.gateways("10.58.0.0/16") == {"10.99.1.2"})
+    wait("the complaint", lambda: node.logged("another program's route has the same prefix and metric"))
+    for prefix in ("10.58.0.0/16", "10.59.0.0/16"):
+        rack.gobgp("global", "rib", "del", prefix, "-a", "ipv4")
+    wait("ours gone", lambda: node.routes("10.58.0.0/16") == [])
+    assert [len(node.routes(prefix, 4)) for prefix in ("10.58.0.0/16", "10.59.0.0/16")] == [1, 1]

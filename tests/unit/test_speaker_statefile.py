@@ -1,0 +1,81 @@
+"""Following the state file: it appears, changes, is replaced, breaks and heals."""
+
+from __future__ import annotations
+
+import io
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+from cni.allocation import Allocation
+from cni.network import Range
+from cni.reader import StateReader
+from cni.store import Store, now
+from speaker import log
+from speaker.statefile import PodAddresses
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RANGE = Range(4, 0x0A010000, 24, 0x0A010001, 0x0A0100FE, 0x0A010001)
+
+
+def attach(directory: Path, container: str, last: int) -> None:
+    store = Store(str(directory))
+    store.begin()
+    store.attach(Allocation("pods", container, "eth0", "/run/netns/x", f"host-{container}", ()), now())
+    store.hold("pods", RANGE, bytes([10, 1, 0, last]), (container, "eth0"))
+    store.commit()
+    store.close()
+
+
+def test_follows_a_directory_that_does_not_exist_yet(tmp_path: Path) -> None:
+    directory = tmp_path / "state"
+    pods = PodAddresses(StateReader(str(directory)))
+    assert not pods.poll()
+    attach(directory, "a", 7)
+    assert pods.poll()
+    assert pods.current == {ip_address("10.1.0.7")}
+    assert not pods.poll()
+    assert not pods.poll(force=True)
+
+
+def test_follows_a_replaced_and_a_removed_file(tmp_path: Path) -> None:
+    attach(tmp_path / "one", "a", 7)
+    attach(tmp_path / "two", "b", 8)
+    pods = PodAddresses(StateReader(str(tmp_path / "one")))
+    assert pods.poll()
+    for name in ("state.db", "state.db-wal", "state.db-shm"):
+        (tmp_path / "one" / name).unlink(missing_ok=True)
+        if (tmp_path / "two" / name).exists():
+            (tmp_path / "two" / name).rename(tmp_path / "one" / name)
+    assert pods.poll()
+    assert pods.current == {ip_address("10.1.0.8")}
+    (tmp_path / "one" / "state.db").unlink()
+    assert pods.poll()
+    assert pods.current == frozenset()
+
+
+def test_an_unreadable_file_keeps_the_last_addresses_and_is_told_once(tmp_path: Path) -> None:
+    stream = io.StringIO()
+    log.set_up("info", stream)
+    attach(tmp_path, "a", 7)
+    pods = PodAddresses(StateReader(str(tmp_path)))
+    pods.poll()
+    good = (tmp_path / "state.db").read_bytes()
+    for name in ("state.db-wal", "state.db-shm"):
+        (tmp_path / name).unlink(missing_ok=True)
+    (tmp_path / "state.db").write_bytes(b"no database " * 1000)
+    assert not pods.poll()
+    assert not pods.poll()
+    assert pods.current == {ip_address("10.1.0.7")}
+    (tmp_path / "state.db").write_bytes(good)
+    assert not pods.poll()
+    events = [line.split(" ", 2)[2] for line in stream.getvalue().splitlines()]
+    assert [text.split('"')[1] for text in events] == ["state file unreadable", "state file readable again"]
+    assert "addresses_kept=1" in events[0]
+
+
+def test_without_a_reader_nothing_is_followed() -> None:
+    pods = PodAddresses(None)
+    assert not pods.poll(force=True)
+    assert pods.current == frozenset()

@@ -66,8 +66,10 @@ install_missing() {
             "see that 'apt-get update' and 'apt-get install ${wanted[*]}' work, then run this again"
     restore_policy
     after=$(installed_names)
-    # On a booted systemd a package enables its units for the next boot too; what was there before stays as it is.
-    comm -13 <(echo "$before") <(echo "$after") | disable_units
+    # A package enables its units for the next boot too. Those of packages that were there before stay as they are.
+    if command -v systemctl >/dev/null; then
+        comm -13 <(echo "$before") <(echo "$after") | disable_units
+    fi
 }
 
 apt() {
@@ -112,11 +114,13 @@ allow_service_starts() {
 }
 
 disable_units() {
-    local package unit
-    systemd_is_booted || return 0
+    local package unit now=
+    if systemd_is_booted; then
+        now=--now
+    fi
     while read -r package; do
         while read -r unit; do
-            systemctl --quiet disable --now "${unit##*/}" 2>/dev/null ||
+            systemctl --quiet disable ${now:+--now} "${unit##*/}" 2>/dev/null ||
                 say "could not disable ${unit##*/} of $package: see 'systemctl status ${unit##*/}'"
         done < <(dpkg -L "$package" | grep -E '/systemd/system/[^/@]+\.(service|socket|timer|path)$')
     done

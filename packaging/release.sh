@@ -61,9 +61,12 @@ build_release() {
 pip_reason() {
     if grep -qsE 'No space left' "$1"; then
         echo "no space left below $RELEASES: make room there and run this again"
-    elif grep -qsE 'NewConnectionError|ConnectTimeout|ProxyError|SSLError|No matching distribution' "$1"; then
-        echo "pip does not reach the Python packages (PyPI): see that the network, or PIP_INDEX_URL and pip.conf, are" \
-            "right, then run this again"
+    elif grep -qs CERTIFICATE_VERIFY_FAILED "$1"; then
+        echo "pip does not trust the certificate of the package index: set PIP_CERT to the file of its CA, then run" \
+            "this again"
+    elif grep -qsE 'NewConnectionError|ConnectTimeout|ReadTimeout|ProxyError|No matching distribution' "$1"; then
+        echo "pip does not get the Python packages: see that this machine reaches PyPI, or that PIP_INDEX_URL or" \
+            "pip.conf names an index that it reaches, then run this again"
     else
         echo "pip could not install anypod: $(grep -m 1 '^ERROR: ' "$1" || tail -n 1 "$1")"
     fi

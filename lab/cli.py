@@ -73,6 +73,7 @@ def lab() -> None:
 def up(name: str, rack: str, pods: int) -> None:
     """Bring a lab up, with pods on both nodes."""
     with _cleaning_up():
+        rig.require(RackKind(rack))
         made = rig.new(name, RackKind(rack))
         made.claim()
         done = False

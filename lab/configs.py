@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 CNI_VERSION = "1.0.0"
 CONNECT_RETRY = 1  # seconds; all timers are short, a person is waiting
-HOLD = 15
-KEEPALIVE = 5
+HOLD = 9
+KEEPALIVE = 3
 
 
 def conflist(network: PodNetwork, state_dir: Path) -> str:
@@ -102,7 +102,7 @@ def bird(router: Router, topology: Topology) -> str:
             f"  local {peering.local} as {router.asn};\n"
             f"  neighbor {peering.remote} as {peering.remote_asn};\n"
             f"  hold time {HOLD}; keepalive time {KEEPALIVE}; connect retry time {CONNECT_RETRY};\n"
-            f"  connect delay time {CONNECT_RETRY};\n"
+            f"  connect delay time {CONNECT_RETRY}; error wait time {CONNECT_RETRY}, {KEEPALIVE};\n"
             f"  ipv{v} {{ import all; export where {wanted}; }};\n}}"
         )
     return "\n".join([*blocks, ""])

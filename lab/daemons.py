@@ -35,8 +35,13 @@ class Place:
 
     @property
     def api(self) -> str:
-        """Gobgpd's API address."""
-        return f"unix://{self.directory}/gobgpd.sock"
+        """Address of the API of gobgpd."""
+        return f"unix://{self.socket}"
+
+    @property
+    def socket(self) -> Path:
+        """The socket of that address."""
+        return self.directory / "gobgpd.sock"
 
     @property
     def state(self) -> Path:
@@ -74,35 +79,21 @@ def programs(
 ) -> tuple[Program, ...]:
     """A router's programs in the order in which they are started."""
     namespace, directory = topology.namespace(router.name), place.directory
-
-    def program(name: str, *argv: str) -> Program:
-        return Program(name, namespace, argv, directory)
-
     if is_anypod(router, topology):
+        gobgpd = ("gobgpd", "--api-hosts", place.api, "--pprof-disable", "--log-plain")
+        speaker = (*installed.anypod, "speaker", "run", "--config", str(place.speaker_toml))
         return (
-            program("gobgpd", "gobgpd", "--api-hosts", place.api, "--pprof-disable", "--log-plain"),
-            program("speaker", *installed.anypod, "speaker", "run", "--config", str(place.speaker_toml)),
+            Program("gobgpd", namespace, gobgpd, directory, place.socket),
+            Program("speaker", namespace, speaker, directory),
         )
     if topology.rack is RackKind.BIRD:
-        control, config = f"{directory}/bird.ctl", f"{directory}/bird.conf"
-        return (
-            program("bird", "bird", "-f", "-c", config, "-s", control, "-P", f"{directory}/bird.own.pid"),
-        )
+        files = ("-c", f"{directory}/bird.conf", "-s", f"{directory}/bird.ctl")
+        return (Program("bird", namespace, ("bird", "-f", *files), directory),)
     settings = FRR_PARENTS[0] / namespace
     return tuple(
-        program(
-            name,
-            str(FRR_LIBRARY / name),
-            "-N",
-            namespace,
-            "-f",
-            f"{settings}/{name}.conf",
-            "-P",
-            "0",
-            "--log",
-            "stdout",
-        )
+        Program(name, namespace, (*argv, "-f", f"{settings}/{name}.conf"), directory)
         for name in ("zebra", "bgpd")
+        for argv in [(str(FRR_LIBRARY / name), "-N", namespace, "-P", "0", "--log", "stdout")]
     )
 
 

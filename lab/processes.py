@@ -31,6 +31,7 @@ class Program:
     namespace: str
     argv: tuple[str, ...]
     directory: Path
+    socket: Path | None = None  # left by one that was killed, and in the way of the next
 
     @property
     def log(self) -> Path:
@@ -56,6 +57,8 @@ class Program:
             (os.POSIX_SPAWN_DUP2, 1, 2),
         ]
         argv = netns.inside(self.namespace, self.argv)
+        if self.socket is not None:
+            self.socket.unlink(missing_ok=True)
         pid = os.posix_spawn(executable, argv, os.environ, file_actions=files, setsid=True)
         self.pid_file.touch(PRIVATE)
         self.pid_file.write_text(f"{pid}\n")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 SECONDS = 110.0
 DEMO_SECONDS = 120.0  # what a newcomer was promised
-SUBNETS_LEARNED = "are in the kernel of the rack"
+PODS_UP = "The CNI plugin brings up"
 IPV4_REACHED = "over IPv4"
 
 
@@ -104,7 +104,9 @@ def _dead_speaker(lab: Lab) -> None:
 
 
 def _address_translation(lab: Lab) -> None:
-    rules = "table ip sly { chain out { type nat hook postrouting priority 100; masquerade; }; }"
+    # To an address that answers find back to, so that only the receiver can notice.
+    chain = "type nat hook postrouting priority 100; ip saddr 10.244.1.0/24 snat to 10.244.1.1;"
+    rules = f"table ip sly {{ chain out {{ {chain} }}; }}"
     run(netns.inside(lab.namespace("node1"), ["nft", "-f", "-"]), stdin=rules)
 
 
@@ -118,10 +120,10 @@ def _tunnel(lab: Lab) -> None:
 @pytest.mark.parametrize(
     ("after", "sabotage", "failing"),
     [
-        (SUBNETS_LEARNED, _no_forwarding, "over IPv4"),
+        (PODS_UP, _no_forwarding, "over IPv4"),
         (IPV4_REACHED, _dead_speaker, "announced by itself"),
-        (SUBNETS_LEARNED, _address_translation, "over IPv4"),
-        (SUBNETS_LEARNED, _tunnel, "no overlay"),
+        (PODS_UP, _address_translation, "over IPv4"),
+        (PODS_UP, _tunnel, "no overlay"),
     ],
     ids=["no forwarding", "dead speaker", "address translation", "tunnel"],
 )
@@ -150,7 +152,7 @@ def test_ended_demo_takes_its_lab_down(
     before = leftovers.look(lab_name)
     demo = Demo(installation, lab_name)
     try:
-        demo.read_until("CNI plugin")
+        demo.read_until(PODS_UP)
         demo.process.send_signal(number)
         assert demo.finish() == 128 + number, demo.text
     finally:
@@ -163,7 +165,7 @@ def test_killed_demo_s_lab_is_removed_by_down(installation: Installation, lab_na
     before = leftovers.look(lab_name)
     demo = Demo(installation, lab_name)
     try:
-        demo.read_until("CNI plugin")
+        demo.read_until(PODS_UP)
     finally:
         demo.end()
     assert netns.names()
@@ -227,6 +229,13 @@ def test_missing_program_or_plugin_is_said_with_what_to_do(
     said = refused(installation, "up", "--name", lab_name, env={"ANYPOD_CNI_BIN": str(tmp_path / "none")})
     assert "ANYPOD_CNI_BIN" in said
     assert refused(installation, "up", "--name", "No-Name", env={}).startswith("anypod lab: lab name")
+
+
+def test_plugin_that_fails_ends_up_and_leaves_nothing(installation: Installation, lab_name: str) -> None:
+    before = leftovers.look(lab_name)
+    said = refused(installation, "up", "--name", lab_name, env={"ANYPOD_CNI_BIN": "/bin/false"})
+    assert "plugin ADD" in said
+    nothing_is_left(lab_name, before)
 
 
 @pytest.mark.parametrize("verb", ["up", "demo", "down"])

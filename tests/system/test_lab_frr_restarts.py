@@ -159,6 +159,8 @@ def test_speaker_s_restart_is_seen_by_nobody(
         assert losses.lost == 0
         assert losses.sent > 50 * WATCH_SECONDS * 0.9
     follows(stand)
+    after = stand.received_updates()
+    assert all(after[neighbour] > before[neighbour] for neighbour in before)
 
 
 def test_what_changed_while_the_speaker_was_dead_is_announced_by_the_next(stand: Stand) -> None:

@@ -71,6 +71,15 @@ class Daemon:
         if await self._session.export_policy() is not wanted:
             await self._session.set_export_policy(wanted)
             log.info("export policy set", exports=wanted.value)
+            if wanted is ExportPolicy.LOCAL:
+                await self._forget_exports()
+
+    async def _forget_exports(self) -> None:
+        """Only the end of a session takes back what must not be exported any more; peers are added below."""
+        for status in await self._session.peers():
+            if status.managed:
+                await self._session.remove_peer(status.peer.address)
+                log.warning("peer removed to take back its exports", peer=status.peer.address)
 
     # ---- paths
 

@@ -133,7 +133,7 @@ class Session(Protocol):
         """Which paths are exported now."""
 
     async def set_export_policy(self, wanted: ExportPolicy) -> None:
-        """Changes it and tells established peers the difference."""
+        """Changes it. Peers with a session hear what is exported now, and not what no longer is."""
 
     async def peers(self) -> list[PeerStatus]:
         """All peers that the daemon has."""

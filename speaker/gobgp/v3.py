@@ -107,7 +107,8 @@ class GobgpV3:
             await self._stub.set_policy_assignment(
                 api.SetPolicyAssignmentRequest(assignment=assignment), timeout=CALL_TIMEOUT
             )
-        # The daemon applies a policy to what changes from now on; peers hear of the rest by a soft reset.
+        # The daemon applies a policy to what changes from now on; peers hear of the rest by a soft reset,
+        # which sends what passes the policy and withdraws nothing (softResetOut in GoBGP's server.go).
         if await self.peers():
             reset = api.ResetPeerRequest(address="all", soft=True, direction=api.ResetPeerRequest.OUT)
             async with _translated():

@@ -148,6 +148,56 @@ def test_a_killed_gobgpd_gets_everything_back(rig: Rig, racks: list[Member]) -> 
     assert node.logged('"route removed" prefix=10.62.0.0/16') == removed
 
 
+def test_only_a_changed_peer_is_touched(rig: Rig, racks: list[Member]) -> None:
+    node = rig.node
+    node.kill("speaker", signal.SIGTERM)
+    rig.configure([1], ANNOUNCE)
+    before = racks[0].updates()
+    node.start_speaker()
+    wait("rack 2's peers go", lambda: len(node.neighbours()) == 2)
+    assert {peer["conf"]["neighbor_address"] for peer in node.neighbours()} == {"10.99.1.2", "fd99:1::2"}
+    assert (node.established(), racks[0].updates()) == (2, before)
+    node.kill("speaker", signal.SIGTERM)
+    rig.configure([1, 2], ANNOUNCE)
+    node.start_speaker()
+    wait("and come back", lambda: node.established() == 4)
+    assert racks[0].updates() == before
+
+
+def test_transit_can_be_switched_on_and_off(rig: Rig, racks: list[Member]) -> None:
+    node = rig.node
+    racks[0].gobgp("global", "rib", "add", "10.64.0.0/16", "-a", "ipv4")
+    wait("the route", lambda: node.gateways("10.64.0.0/16") == {"10.99.1.2"})
+    for more, expected in (
+        (ANNOUNCE.replace("[timers]", "transit = true\n[timers]"), True),
+        (ANNOUNCE, False),
+    ):
+        node.kill("speaker", signal.SIGTERM)
+        rig.configure([1, 2], more)
+        node.start_speaker()
+        wait("it is passed on or not", lambda e=expected: ("10.64.0.0/16" in racks[1].table()) is e)  # type: ignore[misc]
+    wait("all sessions", lambda: node.established() == 4)
+    assert "10.64.0.0/16" not in racks[1].table()
+    wait("both subnets", lambda: announced(racks[1]) == SUBNETS)
+
+
+def test_a_daemon_that_hangs_is_lost_and_found(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    try:
+        node = rig.node
+        rig.configure([], ANNOUNCE + "resync = 1\n")
+        node.start_gobgpd()
+        node.start_speaker()
+        wait("it works", lambda: "10.244.1.0/24" in node.table())
+        node.processes["gobgpd"].send_signal(signal.SIGSTOP)
+        wait("the loss", lambda: node.logged('"gobgpd lost"') == 1)
+        node.processes["gobgpd"].send_signal(signal.SIGCONT)
+        wait("the return", lambda: node.logged('"gobgpd connected"') == 2)
+        assert node.logged("event=announced") == len(SUBNETS)
+    finally:
+        rig.close()
+
+
 def test_a_dead_rack_takes_its_next_hop_along(rig: Rig, racks: list[Member]) -> None:
     node = rig.node
     for rack in racks:

@@ -137,17 +137,17 @@ def test_only_the_difference_is_written() -> None:
     ]
 
 
-def test_a_policy_of_somebody_else_is_replaced() -> None:
+def test_a_narrower_policy_ends_the_sessions_that_heard_too_much() -> None:
     session = MemoryDaemon()
     restore(session)
     session.policy = ExportPolicy.OTHER
-    assert restore(session) == ["policy"]
+    assert restore(session) == ["policy", "remove 10.0.0.2", "add 10.0.0.2"]
 
 
 def test_a_daemon_of_another_as_is_left_alone() -> None:
     session = MemoryDaemon()
     session.running = BgpGlobal(64999, "10.0.0.1")
-    with pytest.raises(WrongDaemonError, match="runs as AS 64999, .* and not as AS 65001"):
+    with pytest.raises(WrongDaemonError, match=r"runs as AS 64999, .* and not as AS 65001"):
         restore(session)
     assert session.writes == []
 

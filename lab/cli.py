@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -101,6 +102,8 @@ def demo(name: str, keep: bool) -> None:
     from lab.demonstrate import demonstrate
     from lab.report import Report
 
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that cannot show ✓ shows ?
     with _cleaning_up():
         held = demonstrate(name, Report(), keep=keep)
     sys.exit(0 if held else 1)

@@ -85,6 +85,7 @@ def frr_bgpd(router: Router, topology: Topology) -> str:
 def bird(router: Router, topology: Topology) -> str:
     """bird.conf (BIRD 2) of a rack: eBGP to each node, ECMP into the kernel."""
     blocks = [
+        "log stderr all;",
         f"router id {router.router_id};",
         "protocol device { scan time 10; }",
         "protocol direct { ipv4; ipv6; }",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -141,6 +142,7 @@ def addresses(namespace: str, device: str) -> tuple[str, ...]:
 def remove_directory() -> None:
     """Removes the mount and directory that `ip netns add` made for the first namespace, if nobody uses it."""
     if not names() and DIRECTORY.is_dir():
-        attempt(["umount", str(DIRECTORY)])
+        # Not the command: it would leave a file of its own. EBUSY when somebody has made a namespace meanwhile.
+        ctypes.CDLL(None).umount2(str(DIRECTORY).encode(), 0)
         with contextlib.suppress(OSError):
             DIRECTORY.rmdir()

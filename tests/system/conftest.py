@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
@@ -22,6 +23,18 @@ if TYPE_CHECKING:
 
 SOURCE = Path(__file__).resolve().parents[2]
 NUMBERS = itertools.count(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _sigterm_cleans_up() -> Iterator[None]:
+    """Ends the run as Ctrl-C does, so that fixtures still take down what they made."""
+
+    def end(*_: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, end)
+    yield
+    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture(scope="session")

@@ -50,7 +50,7 @@ class Speaker:
         self._routes = Routes(config, fib)
         self._work = Work()
         self._wake = asyncio.Event()
-        self._stopping = False
+        self._stop = asyncio.Event()
         self._connected = False
         self._in_step = False  # the last pass over the daemon went through
         self._trouble = ""
@@ -62,9 +62,8 @@ class Speaker:
         self._kernel_read = 0.0
 
     def stop(self) -> None:
-        """Ends `run` after the pass in progress."""
-        self._stopping = True
-        self._wake.set()
+        """Ends `run`, also in the middle of a pass: the next start finishes what was begun."""
+        self._stop.set()
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Works until `stop`. `ready` is called after the first pass."""
@@ -74,15 +73,10 @@ class Speaker:
         self._resync_at = now + self._config.resync
         self._pods.poll()
         self._loop.add_reader(self._fib.fileno(), self._on_kernel)
-        tasks = [asyncio.create_task(self._follow_daemon()), asyncio.create_task(self._follow_state())]
-        for task in tasks:
-            task.add_done_callback(lambda _: self._wake.set())
+        work = (self._stop.wait(), self._passes(ready), self._follow_daemon(), self._follow_state())
+        tasks = [asyncio.ensure_future(one) for one in work]
         try:
-            await self._pass()
-            ready()
-            while not self._stopping and not any(task.done() for task in tasks):
-                await self._sleep()
-                await self._pass()
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._loop.remove_reader(self._fib.fileno())
             for task in tasks:
@@ -92,6 +86,13 @@ class Speaker:
         for result in results:
             if isinstance(result, Exception):
                 raise result
+
+    async def _passes(self, ready: Callable[[], None]) -> None:
+        await self._pass()
+        ready()
+        while True:
+            await self._sleep()
+            await self._pass()
 
     # ---- what wakes the loop
 

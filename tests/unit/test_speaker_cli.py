@@ -52,7 +52,7 @@ def test_a_wrong_configuration_is_one_line_and_exit_code_2(tmp_path: Path, comma
     file.write_text(GOOD.replace("10.0.0.1", "10.0.0"))
     result = CliRunner().invoke(main, ["speaker", command, "--config", str(file)])
     assert result.exit_code == 2
-    assert result.stderr == (
+    assert result.output == (
         f'{file}: bgp.router-id: "10.0.0" is not an IPv4 address; write it like 10.0.0.1\n'
     )
 

@@ -109,6 +109,8 @@ main() {
     [[ $EUID -eq 0 ]] || fail "this needs root, for network namespaces: sudo tests/run.sh"
     cd "$SOURCE"
     ./install.sh --packages "${PACKAGES[@]}"
+    # Where systemd runs, its tmpfiles make this folder; FRR's package alone does not.
+    [[ -d /run/frr ]] || install -d -o frr -g frr -m 755 /run/frr
     ANYPOD_PREFIX=$(mktemp -d /tmp/anypod-test-XXXXXX)
     trap 'rm -rf "$ANYPOD_PREFIX"' EXIT
     trap 'exit 130' INT

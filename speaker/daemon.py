@@ -33,6 +33,8 @@ class Daemon:
         self._refused: dict[Address, str] = {}
         self.table: dict[Prefix, Destination] = {}
         self.peers: list[PeerStatus] = []
+        # Off while it is not known what should be announced: what an earlier process announced stays.
+        self.withdraws = True
 
     def forget(self) -> None:
         """Nothing that was read is true any more."""
@@ -105,7 +107,7 @@ class Daemon:
                 before = self.table.get(path.prefix) or Destination(path.prefix, None, False, ())
                 self.table[path.prefix] = replace(before, ours=path)
             log.info_each("announced", ({"prefix": path.prefix} for path in plan.announce))
-        if plan.withdraw:
+        if plan.withdraw and self.withdraws:
             await self._session.withdraw(plan.withdraw)
             for prefix in plan.withdraw:
                 self.table[prefix] = replace(self.table[prefix], ours=None)

@@ -174,6 +174,7 @@ class Speaker:
     async def _daemon_pass(self) -> None:
         work, self._work = self._work, Work()
         wanted = local_paths(self._config.announce, self._pods.current)
+        self._daemon.withdraws = self._pods.known
         try:
             if work.everything:
                 await self._daemon.restore(wanted)

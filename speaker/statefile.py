@@ -33,12 +33,14 @@ class PodAddresses:
         self._stamp: object = self
         self._trouble = ""
         self.current: frozenset[Address] = frozenset()
+        # False until the file could be read once: then `current` says nothing of what pods hold.
+        self.known = reader is None
 
     def poll(self, force: bool = False) -> bool:
-        """Looks at the file, cheaply while it has not changed; True if the addresses did."""
+        """Looks at the file, cheaply while it has not changed; True if the addresses did, or became known."""
         if self._reader is None:
             return False
-        before = self.current
+        before, known = self.current, self.known
         try:
             # The stamp first: what is written between the two is seen at the next look.
             stamp = self._reader.stamp()
@@ -53,10 +55,11 @@ class PodAddresses:
             self._complain(str(error))
             return False
         self._stamp = stamp
+        self.known = True
         if self._trouble:
             log.info("state file readable again")
             self._trouble = ""
-        return self.current != before
+        return self.current != before or not known
 
     def _complain(self, trouble: str) -> None:
         if trouble != self._trouble:

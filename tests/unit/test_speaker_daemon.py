@@ -189,3 +189,21 @@ def test_a_lost_prefix_vanishes_and_many_dirty_ones_read_the_table(monkeypatch: 
     asyncio.run(reread())
     assert daemon.table == {}
     assert session.reads == [1, None]
+
+
+def test_nothing_is_withdrawn_while_it_is_not_known_what_pods_hold() -> None:
+    session = MemoryDaemon()
+    of_a_pod = LocalPath(ip_network("192.0.2.1/32"), ip_address(0))
+    asyncio.run(Daemon(CONFIG, session).restore(WANTED | {of_a_pod}))
+    session.writes.clear()
+    daemon = Daemon(CONFIG, session)
+
+    async def restart() -> None:
+        daemon.withdraws = False
+        await daemon.restore(WANTED)
+        assert session.writes == []
+        daemon.withdraws = True
+        await daemon.close_paths(WANTED)
+
+    asyncio.run(restart())
+    assert session.writes == ["withdraw 192.0.2.1/32"]

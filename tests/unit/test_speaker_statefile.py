@@ -31,6 +31,9 @@ def attach(directory: Path, container: str, last: int) -> None:
 def test_follows_a_directory_that_does_not_exist_yet(tmp_path: Path) -> None:
     directory = tmp_path / "state"
     pods = PodAddresses(StateReader(str(directory)))
+    assert not pods.known
+    assert pods.poll()
+    assert (pods.known, pods.current) == (True, frozenset())
     assert not pods.poll()
     attach(directory, "a", 7)
     assert pods.poll()
@@ -79,3 +82,13 @@ def test_without_a_reader_nothing_is_followed() -> None:
     pods = PodAddresses(None)
     assert not pods.poll(force=True)
     assert pods.current == frozenset()
+
+
+def test_a_file_that_was_never_readable_says_nothing_of_what_pods_hold(tmp_path: Path) -> None:
+    (tmp_path / "state.db").write_bytes(b"garbage" * 1000)
+    pods = PodAddresses(StateReader(str(tmp_path)))
+    assert not pods.poll()
+    assert not pods.known
+    (tmp_path / "state.db").unlink()
+    assert pods.poll()
+    assert pods.known

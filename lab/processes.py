@@ -125,6 +125,8 @@ def _end(namespaces: Sequence[str], number: signal.Signals, seconds: float) -> s
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
         told |= left
+        # Our own children stay in the process table until they are asked for.
+        left |= {pid for pid in told if is_running(pid)}
         if not left or time.monotonic() >= deadline:
             return left
         time.sleep(0.05)

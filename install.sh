@@ -113,7 +113,9 @@ next_steps() {
 
 uninstall_anypod() {
     local found=
-    [[ -z $PREFIX ]] && remove_units
+    if [[ -z $PREFIX ]]; then
+        remove_units
+    fi
     if is_our_plugin; then
         rm -f "$PLUGIN"
         found=1
@@ -124,7 +126,10 @@ uninstall_anypod() {
     fi
     if [[ -d $ANYPOD_HOME ]]; then
         lock "$ANYPOD_HOME"
-        [[ -z $PREFIX ]] && leave_or_remove_state
+        if [[ -z $PREFIX ]]; then
+            leave_or_remove_state
+            name_routes
+        fi
         remove_examples
         remove_home
         found=1

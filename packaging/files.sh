@@ -98,7 +98,7 @@ leave_or_remove_state() {
     if "$ANYPOD_HOME/current/bin/python" -I - "$RUN_DIR" 2>/dev/null <<'PYTHON'; then
 import sys
 
-from cni.store import StateReader
+from cni.reader import StateReader
 
 reader = StateReader(sys.argv[1])
 sys.exit(1 if reader.allocations() else 0)
@@ -106,6 +106,17 @@ PYTHON
         rm -rf "$RUN_DIR"
     else
         say "pods still hold addresses of this plugin, or its state cannot be read: $RUN_DIR stays"
+    fi
+}
+
+# The speaker leaves the routes that it learned: pods may still use them.
+name_routes() {
+    local count
+    command -v ip >/dev/null || return 0
+    count=$({ ip -o route show table all proto 177; ip -o -6 route show table all proto 177; } 2>/dev/null | wc -l)
+    if [[ $count -gt 0 ]]; then
+        say "$count routes that the speaker installed stay; to remove them: ip route flush table all proto 177;" \
+            "ip -6 route flush table all proto 177"
     fi
 }
 

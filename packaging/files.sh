@@ -78,16 +78,19 @@ install_units() {
 }
 
 remove_units() {
-    local unit removed=
+    local unit units=()
     for unit in "$UNIT_SOURCE"/*.service; do
         unit=${unit##*/}
-        if [[ -f $UNITS/$unit ]]; then
-            systemd_is_booted && systemctl --quiet disable --now "$unit"
-            rm -f "$UNITS/$unit"
-            removed=1
-        fi
+        [[ ! -f $UNITS/$unit ]] || units+=("$unit")
     done
-    if [[ -n $removed ]] && systemd_is_booted; then
+    if [[ ${#units[@]} -eq 0 ]]; then
+        return
+    fi
+    if systemd_is_booted; then
+        systemctl --quiet disable --now "${units[@]}"
+    fi
+    (cd "$UNITS" && rm -f "${units[@]}")
+    if systemd_is_booted; then
         systemctl daemon-reload
     fi
 }
@@ -115,8 +118,8 @@ name_routes() {
     command -v ip >/dev/null || return 0
     count=$({ ip -o route show table all proto 177; ip -o -6 route show table all proto 177; } 2>/dev/null | wc -l)
     if [[ $count -gt 0 ]]; then
-        say "$count routes that the speaker installed stay; to remove them: ip route flush table all proto 177;" \
-            "ip -6 route flush table all proto 177"
+        say "routes that the speaker installed stay ($count); to remove them: ip route flush table all proto 177" \
+            "&& ip -6 route flush table all proto 177"
     fi
 }
 

@@ -37,7 +37,8 @@ build_release() {
     local release=$1 python=$2 log=$1/install.log free
     rm -rf "$release"
     free=$(df --output=avail -k "$RELEASES" | tail -n 1)
-    [[ $free -ge $NEEDED_KB ]] || fail "$((free / 1024)) MB are free below $RELEASES, $((NEEDED_KB / 1024)) MB are needed: make room, then run this again"
+    [[ $free -ge $NEEDED_KB ]] || fail "$((free / 1024)) MB are free below $RELEASES, $((NEEDED_KB / 1024)) MB are" \
+        "needed: make room, then run this again"
     mkdir -p "$release/tmp"
     UNFINISHED+=("$release")
     say "installing anypod and the Python packages it needs into $release"

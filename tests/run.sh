@@ -5,8 +5,8 @@ umask 022
 
 SOURCE=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 CACHE=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/anypod
-# Beyond what a node needs: the other routers, what looks at traffic and system calls, and the shell's linter.
-PACKAGES=(frr bird2 containernetworking-plugins iputils-ping tcpdump strace shellcheck)
+# Beyond what a node needs: the other routers, ping, and the shell's linter.
+PACKAGES=(frr bird2 iputils-ping shellcheck)
 FAILED=()
 
 fail() {

@@ -38,7 +38,9 @@ class StateReader:
         if self._stat("") is None:
             return []
         try:
-            db = connect(f"file:{quote(self.path)}?mode=ro", BUSY_SECONDS, isolation_level=None, uri=True)
+            db = connect(
+                f"file:{quote(self.path)}?mode=ro", timeout=BUSY_SECONDS, isolation_level=None, uri=True
+            )
             try:
                 if db.execute("PRAGMA user_version").fetchone()[0] == 0:
                     return []  # a plugin is just making it

@@ -84,7 +84,7 @@ class Store:
 
     def _open(self) -> None:
         try:
-            self.db: Connection = connect(self.path, BUSY_SECONDS, isolation_level=None)
+            self.db: Connection = connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)
             if self._scalar("PRAGMA user_version") != SCHEMA_VERSION or self._boot() != _boot_id():
                 with FileLock(self.lock_path, BUSY_SECONDS):
                     self._prepare()

@@ -124,6 +124,11 @@ def _write_frr(router: Router, topology: Topology) -> None:
             _write(settings / f"{name}.conf", text)
             shutil.chown(settings / f"{name}.conf", FRR_USER, FRR_USER)
     except (FileNotFoundError, LookupError) as error:
+        missing = next((parent for parent in FRR_PARENTS if not parent.is_dir()), None)
+        if missing is not None and FRR_LIBRARY.is_dir():
+            # Where systemd runs, its tmpfiles make the one below /var/run; FRR's package alone does not.
+            fix = f"install -d -o {FRR_USER} -g {FRR_USER} {missing}"
+            raise LabError(f"FRR's folder {missing} is missing; make it with: {fix}") from None
         raise LabError(f"FRR is not installed ({error}); install it with: apt-get install frr") from None
 
 

@@ -6,6 +6,8 @@ import json
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
+from lab.topology import RackKind
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
@@ -42,7 +44,7 @@ def speaker_toml(router: Router, topology: Topology, api: str, state_dir: Path) 
     tables = [
         f"[bgp]\nasn = {router.asn}\nrouter-id = {_quoted(router.router_id)}\n",
         f"[gobgpd]\napi = {_quoted(api)}\n",
-        *(_peer(peering) for peering in topology.peerings(router.name)),
+        *(_peer(peering, _waits(peering, router, topology)) for peering in topology.peerings(router.name)),
         f"[announce]\nsubnets = {_list(router.subnets)}\nprefixes = {_list(router.prefixes)}",
         f"transit = {_boolean(not router.networks)}\n",
         f"[state]\ndir = {_quoted(state_dir)}\nfollow = {_boolean(bool(router.networks))}\n",
@@ -109,10 +111,23 @@ def bird(router: Router, topology: Topology) -> str:
     return "\n".join([*blocks, ""])
 
 
-def _peer(peering: Peering) -> str:
+def _waits(peering: Peering, router: Router, topology: Topology) -> bool:
+    """Whether this end leaves the dialling to the other. Between two gobgpd one end must.
+
+    A gobgpd that lost a session, or whose attempt failed, turns all connections away for five
+    seconds. From 3.11 on the first attempt comes one to two seconds after that: two that dial
+    turn each other away, for a minute now and then.
+    """
+    if topology.rack is RackKind.GOBGP:
+        return not router.networks
+    return topology.rack is RackKind.NONE and int(peering.local) > int(peering.remote)
+
+
+def _peer(peering: Peering, waits: bool) -> str:
     return (
         f"[[peer]]\naddress = {_quoted(peering.remote)}\nasn = {peering.remote_asn}\n"
         f"description = {_quoted(peering.remote_member)}\nlocal-address = {_quoted(peering.local)}\n"
+        f"passive = {_boolean(waits)}\n"
         f"[peer.timers]\nconnect-retry = {CONNECT_RETRY}\nhold = {HOLD}\nkeepalive = {KEEPALIVE}\n"
     )
 

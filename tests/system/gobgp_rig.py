@@ -92,9 +92,9 @@ class Member:
         with log.open("ab") as stream:
             self.processes[name] = subprocess.Popen(words, stdout=stream, stderr=stream, env=environment)
 
-    def start_gobgpd(self) -> None:
+    def start_gobgpd(self, *more: str) -> None:
         self.socket.unlink(missing_ok=True)
-        options = ["--api-hosts", f"unix://{self.socket}", "--pprof-disable", "--log-plain"]
+        options = ["--api-hosts", f"unix://{self.socket}", "--pprof-disable", "--log-plain", *more]
         self.start("gobgpd", ["gobgpd", *options], self.directory / "gobgpd.log")
         wait("gobgpd listens", self.socket.exists)
 
@@ -111,7 +111,8 @@ class Member:
         return run("gobgp", "--target", f"unix://{self.socket}", *words)
 
     def neighbours(self) -> list[dict[str, Any]]:
-        return [dict(entry) for entry in json.loads(self.gobgp("-j", "neighbor") or "[]")]
+        found = run("gobgp", "--target", f"unix://{self.socket}", "-j", "neighbor", check=False)
+        return [dict(entry) for entry in json.loads(found)] if found.startswith("[") else []
 
     def updates(self) -> int:
         """UPDATE messages that came from all neighbours so far."""
@@ -133,6 +134,15 @@ class Member:
         for name in list(self.processes):
             self.kill(name)
         run("ip", "netns", "del", self.ns, check=False)
+
+
+def neighbour(address: str, family: str) -> str:
+    """The node in a rack's gobgpd.toml. The rack waits: two gobgpd that both dial turn each other away."""
+    return (
+        f'[[neighbors]]\n[neighbors.config]\nneighbor-address = "{address}"\npeer-as = 65001\n'
+        "[neighbors.transport.config]\npassive-mode = true\n"
+        f'[[neighbors.afi-safis]]\n[neighbors.afi-safis.config]\nafi-safi-name = "{family}-unicast"\n'
+    )
 
 
 class Rig:
@@ -157,11 +167,11 @@ class Rig:
             member.ip("address", "add", f"10.99.{number}.{host}/24", "dev", name)
             member.ip("address", "add", f"fd99:{number}::{host}/64", "dev", name, "nodad")
             member.ip("link", "set", name, "up")
-        rack.start_gobgpd()
-        rack.gobgp("global", "as", f"6510{number}", "router-id", f"10.99.{number}.2")
-        for address in (f"10.99.{number}.1", f"fd99:{number}::1"):
-            family = "ipv6-unicast" if ":" in address else "ipv4-unicast"
-            rack.gobgp("neighbor", "add", address, "as", "65001", "family", family)
+        config = rack.directory / "gobgpd.toml"
+        neighbours = neighbour(f"10.99.{number}.1", "ipv4") + neighbour(f"fd99:{number}::1", "ipv6")
+        config.write_text(f'[global.config]\nas = 6510{number}\nrouter-id = "10.99.{number}.2"\n{neighbours}')
+        rack.start_gobgpd("--config-file", str(config))
+        wait("the rack's neighbours", lambda: len(rack.neighbours()) == 2)
         return rack
 
     def configure(self, racks: Sequence[int], more: str = "", top: str = "") -> None:

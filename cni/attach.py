@@ -9,6 +9,7 @@ from cni.errors import (
     ALREADY_ATTACHED,
     KERNEL_REFUSED,
     TRY_AGAIN_LATER,
+    UNKNOWN_CONTAINER,
     CniError,
 )
 from cni.link import (
@@ -18,6 +19,7 @@ from cni.link import (
     address_dump,
     family_of,
     link_delete,
+    link_delete_named,
     link_get,
     link_hairpin,
     link_up,
@@ -56,13 +58,25 @@ def local_mac() -> bytes:
     return bytes(raw)
 
 
+def pod_mac(ip: bytes) -> bytes:
+    """The hardware address that goes with a pod's first address.
+
+    The pod that gets the address next has it too, so that no neighbour sends to one that is gone.
+    """
+    if len(ip) == 4:
+        return b"\x0a\x58" + ip
+    from _blake2 import blake2b
+
+    return b"\x0a\x59" + blake2b(ip, digest_size=4).digest()
+
+
 class Kernel:
     """What the kernel shows of the namespace that the process is in when this is made."""
 
     def __init__(self) -> None:
         self.socket = NetlinkSocket(timeout=NETLINK_SECONDS)
-        # The link that this process made or was about to make, for whoever has to undo it.
-        self.made = ""
+        # Name and hardware address of the link that this process makes, for whoever has to undo it.
+        self.making = ("", b"")
 
     def link(self, name: str) -> Link | None:
         """The link of that name; None where there is none."""
@@ -78,10 +92,20 @@ class Kernel:
         found = [Address(payload) for _, payload in self.socket.dump(address_dump(index))]
         return {(one.ip, one.prefixlen) for one in found if one.index == index}
 
+    def delete_made(self) -> None:
+        """Removes the link that this process made, and none that has its name since."""
+        name, address = self.making
+        link = self.link(name) if name else None
+        if link is not None and link.address == address:
+            self._delete(name, link_delete(link.index))
+
     def delete_link(self, name: str) -> None:
         """Removes a link, the pod's end with it; none there is fine."""
+        self._delete(name, link_delete_named(name))
+
+    def _delete(self, name: str, message: bytes) -> None:
         try:
-            self.socket.request([link_delete(name)])
+            self.socket.request([message])
         except OSError as error:
             if error.errno != ENODEV:
                 raise refused(f"the removal of link {name}", error) from None
@@ -94,27 +118,36 @@ def refused(what: str, error: OSError) -> CniError:
     return CniError(KERNEL_REFUSED, f"the kernel refused {what}: {error.strerror}")
 
 
-def connect(kernel: Kernel, network: Network, bridge: Link, call: Call, netns: int) -> Link:
+def connect(kernel: Kernel, network: Network, bridge: Link, call: Call, netns: int, mac: bytes) -> Link:
     """Makes the veth pair; returns the node's end. CniError 101 where the pod has that interface already."""
     name = host_ifname(call.container, call.ifname)
-    owner = f"anypod {network.name} {call.container}/{call.ifname}"
-    kernel.made = name
-    create = veth_create(name, local_mac(), network.mtu, bridge.index, call.ifname, local_mac(), netns)
+    own_mac = local_mac()
+    kernel.making = (name, own_mac)
+    create = veth_create(name, own_mac, network.mtu, bridge.index, call.ifname, mac, netns)
     try:
         kernel.socket.request([create])
     except OSError as error:
         if error.errno == EEXIST:
-            kernel.made = ""
             raise _taken(kernel, call, name) from None
         raise refused(f"the veth pair {name} - {call.ifname}", error) from None
+    host = kernel.link(name)
+    if host is None or host.address != own_mac:
+        raise overtaken(call)
+    messages = [link_up(host.index, f"anypod {network.name} {call.container}/{call.ifname}")]
+    if network.hairpin:
+        messages.append(link_hairpin(host.index))
     try:
-        kernel.socket.request([link_up(name, owner)])
-        host = Link(kernel.socket.get(link_get(name))[1])
-        if network.hairpin:
-            kernel.socket.request([link_hairpin(host.index)])
+        kernel.socket.request(messages)
     except OSError as error:
         raise refused(f"the port {name} of bridge {network.bridge}", error) from None
     return host
+
+
+def overtaken(call: Call) -> CniError:
+    """What to answer when a DEL, and perhaps another ADD, came during this ADD."""
+    return CniError(
+        UNKNOWN_CONTAINER, f"container {call.container} was deleted (DEL {call.ifname}) during this ADD"
+    )
 
 
 def _taken(kernel: Kernel, call: Call, name: str) -> CniError:
@@ -129,22 +162,25 @@ def _taken(kernel: Kernel, call: Call, name: str) -> CniError:
     )
 
 
-def configure(network: Network, call: Call, netns: int, addresses: Sequence[PodAddress]) -> Link:
+def configure(
+    call: Call, netns: int, mac: bytes, addresses: Sequence[PodAddress], routes: Sequence[PodRoute]
+) -> None:
     """Enters the pod's namespace for good and gives its interface addresses and routes."""
     enter(netns)
     if any(len(one.ip) == 16 for one in addresses):
         for name in ("lo", call.ifname):
             sysctl.ensure(f"ipv6/conf/{name}/disable_ipv6", "0")
-    socket = NetlinkSocket(timeout=NETLINK_SECONDS)
+    pod = Kernel()
+    link = pod.link(call.ifname)
+    if link is None or link.address != mac:
+        raise overtaken(call)
+    messages = [address_add(link.index, one.ip, one.prefixlen) for one in addresses]
+    messages.append(link_up(link.index))
     try:
-        pod = Link(socket.get(link_get(call.ifname))[1])
-        messages = [address_add(pod.index, one.ip, one.prefixlen) for one in addresses]
-        messages.append(link_up(call.ifname))
-        socket.request(messages)
-        _add_routes(socket, pod_routes(network.routes, addresses, pod.index))
+        pod.socket.request(messages)
+        _add_routes(pod.socket, pod_routes(routes, addresses, link.index))
     except OSError as error:
         raise refused(f"addresses or routes of {call.ifname} in {call.netns}", error) from None
-    return pod
 
 
 def _add_routes(socket: NetlinkSocket, routes: Sequence[Route]) -> None:

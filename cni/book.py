@@ -34,21 +34,21 @@ class Book:
         )
         return self._ip(query, (_family(ip), ip, pool)) is not None
 
-    def longest_released(self, pool: str) -> bytes | None:
+    def longest_released(self, pool: str, but: bytes, before: int) -> bytes | None:
         """See `cni.ipam.Book`."""
         query = (
-            "SELECT ip FROM address WHERE network = ? AND pool = ? AND released IS NOT NULL"
+            "SELECT ip FROM address WHERE network = ? AND pool = ? AND released < ? AND ip != ?"
             " ORDER BY released LIMIT 1"
         )
-        return self._ip(query, (pool,))
+        return self._ip(query, (pool, before, but))
 
-    def any_released(self, first: bytes, last: bytes) -> bytes | None:
+    def any_released(self, first: bytes, last: bytes, but: bytes) -> bytes | None:
         """See `cni.ipam.Book`."""
         query = (
             "SELECT ip FROM address WHERE network = ? AND family = ? AND ip BETWEEN ? AND ?"
-            " AND released IS NOT NULL ORDER BY released LIMIT 1"
+            " AND released IS NOT NULL AND ip != ? ORDER BY released LIMIT 1"
         )
-        return self._ip(query, (_family(first), first, last))
+        return self._ip(query, (_family(first), first, last, but))
 
     def held(self, first: bytes, last: bytes) -> int:
         """See `cni.ipam.Book`."""

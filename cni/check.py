@@ -7,10 +7,11 @@ from cni.attach import Kernel, host_ifname
 from cni.errors import CHECK_FAILED, INCOMPATIBLE_VERSION, INVALID_CONFIG, CniError
 from cni.netns import enter, open_netns
 from cni.network import ip_text, to_bytes
+from cni.prepared import Remembered, remembered
 from cni.rtnl import AF_INET, AF_INET6, parse_route, route_dump
 from cni.spec import WITHOUT_CHECK, network_name
 from cni.store import Store
-from cni.verbs import remembered_network, state_dir
+from cni.verbs import state_dir
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,19 +28,22 @@ def check(call: Call, conf: dict[str, object], version: str) -> None:
             f"config is {version}, CHECK needs 0.4.0 or newer",
         )
     previous = conf.get("prevResult")
-    if not isinstance(previous, dict):
-        raise CniError(INVALID_CONFIG, "Required prevResult missing; the runtime must hand over ADD's result")
+    if not isinstance(previous, dict) or not isinstance(previous.get("ips", []), list):
+        raise CniError(
+            INVALID_CONFIG,
+            "Required prevResult missing or malformed; the runtime must hand over ADD's result",
+        )
     name = network_name(conf)
     netns = open_netns(call.netns)
     store = Store(state_dir(conf))
-    _, network, _ = remembered_network(store, conf, version)
+    known = remembered(store, conf, version)
     held = store.allocation(call.container, call.ifname)
     store.close()
     if held is None or held.network != name:
         raise CniError(CHECK_FAILED, f"network {name} has no allocation for {call.container}/{call.ifname}")
-    _check_node(Kernel(), network, call)
+    _check_node(Kernel(), known, call)
     enter(netns)
-    _check_pod(Kernel(), network, call, held.addresses, _mac(previous, call))
+    _check_pod(Kernel(), known.network, call, held.addresses, _mac(previous, call))
 
 
 def _mac(previous: dict[str, object], call: Call) -> str:
@@ -51,7 +55,8 @@ def _mac(previous: dict[str, object], call: Call) -> str:
     return ""
 
 
-def _check_node(kernel: Kernel, network: Network, call: Call) -> None:
+def _check_node(kernel: Kernel, known: Remembered, call: Call) -> None:
+    network = known.network
     bridge = kernel.link(network.bridge)
     if bridge is None or not bridge.up:
         raise CniError(
@@ -72,9 +77,9 @@ def _check_node(kernel: Kernel, network: Network, call: Call) -> None:
                 CHECK_FAILED,
                 f"bridge {network.bridge} lost its gateway {ip_text(gateway)}; the next ADD restores it",
             )
-    if network.masquerade and not nft.stands():
+    if network.masquerade and nft.table_handle() != known.table_handle:
         raise CniError(
-            CHECK_FAILED, f"the nftables table inet {nft.TABLE} is gone; the next ADD makes it anew"
+            CHECK_FAILED, f"the nftables table inet {nft.TABLE} is gone or new; the next ADD mends it"
         )
 
 
@@ -85,6 +90,8 @@ def _check_pod(kernel: Kernel, network: Network, call: Call, addresses: tuple[st
         raise CniError(CHECK_FAILED, f"{where} is missing; delete the pod, so that it is made anew")
     if not pod.up:
         raise CniError(CHECK_FAILED, f"{where} is down; set it up")
+    if network.mtu and pod.mtu != network.mtu:
+        raise CniError(CHECK_FAILED, f"{where} has MTU {pod.mtu}, and the netconf's mtu is {network.mtu}")
     if mac and pod.address.hex(":") != mac:
         raise CniError(CHECK_FAILED, f"{where} has MAC {pod.address.hex(':')}, and ADD gave {mac}")
     present = {f"{ip_text(ip)}/{prefixlen}" for ip, prefixlen in kernel.addresses(pod.index)}
@@ -98,6 +105,7 @@ def _check_pod(kernel: Kernel, network: Network, call: Call, addresses: tuple[st
         for family in (AF_INET, AF_INET6)
         for one in (parse_route(payload) for _, payload in kernel.socket.dump(route_dump(family)))
     }
-    for route in network.routes:
+    gateways = [to_bytes(one.gateway, one.family) for one in network.ranges()]
+    for route in network.routes_with(gateways):
         if (route.dst, route.prefixlen) not in routes:
             raise CniError(CHECK_FAILED, f"{where} lost its route {ip_text(route.dst)}/{route.prefixlen}")

@@ -2,7 +2,8 @@
 
 Addresses that were never given out come first, in order; then those released, the
 longest-released first. So an address rests as long as the range allows before it
-comes back, and each choice costs a constant number of indexed look-ups.
+comes back, and each choice costs a constant number of indexed look-ups. In a range too
+large to be used up, an hour of rest is enough: the book must not grow with every pod.
 """
 
 from __future__ import annotations
@@ -29,14 +30,18 @@ if TYPE_CHECKING:
         def passes(self, pool: str, ip: bytes) -> bool:
             """Whether the cursor has to go past `ip`: it is held, or waits in this pool's queue."""
 
-        def longest_released(self, pool: str) -> bytes | None:
-            """The address that was released first of those that wait in the pool's queue."""
+        def longest_released(self, pool: str, but: bytes, before: int) -> bytes | None:
+            """The first released of those that wait in the pool's queue, if it was before that time."""
 
-        def any_released(self, first: bytes, last: bytes) -> bytes | None:
+        def any_released(self, first: bytes, last: bytes, but: bytes) -> bytes | None:
             """A released address between the two that another pool gave out (the range was changed since)."""
 
         def held(self, first: bytes, last: bytes) -> int:
             """How many addresses between the two are held."""
+
+
+LARGE = 1 << 16
+REST = 3600 * 10**9
 
 
 def _never_given(book: Book, one: Range) -> bytes | None:
@@ -53,17 +58,26 @@ def _never_given(book: Book, one: Range) -> bytes | None:
     return None
 
 
-def _choose(book: Book, one: Range) -> bytes | None:
-    ip = _never_given(book, one) or book.longest_released(one.pool)
+def _choose(book: Book, one: Range, now: int) -> bytes | None:
+    # The gateway may be an address that pods had before the configuration was changed.
+    gateway = to_bytes(one.gateway, one.family)
+    ip = None
+    if one.last - one.first >= LARGE:
+        ip = book.longest_released(one.pool, gateway, now - REST)
     if ip is None:
-        ip = book.any_released(to_bytes(one.first, one.family), to_bytes(one.last, one.family))
-    return None if ip == to_bytes(one.gateway, one.family) else ip
+        ip = _never_given(book, one) or book.longest_released(one.pool, gateway, now)
+    if ip is None:
+        ip = book.any_released(to_bytes(one.first, one.family), to_bytes(one.last, one.family), gateway)
+    return ip
 
 
-def choose(book: Book, index: int, range_set: Sequence[Range]) -> tuple[Range, bytes]:
-    """A free address of the set and the range that it is from; CniError 100 where all are held."""
+def choose(book: Book, index: int, range_set: Sequence[Range], now: int) -> tuple[Range, bytes]:
+    """A free address of the set and the range that it is from; CniError 100 where all are held.
+
+    `now`: nanoseconds on the clock of the releases.
+    """
     for one in range_set:
-        ip = _choose(book, one)
+        ip = _choose(book, one, now)
         if ip is not None:
             return one, ip
     held = [book.held(to_bytes(one.first, one.family), to_bytes(one.last, one.family)) for one in range_set]

@@ -34,13 +34,20 @@ def _no_constant(name: str) -> object:
     raise CniError(DECODING_FAILURE, f"{name} is no JSON number; write a finite one")
 
 
+def _finite(text: str) -> float:
+    number = float(text)
+    if number in (float("inf"), float("-inf")):
+        raise CniError(DECODING_FAILURE, f"{text[:40]} is larger than any number here; write a smaller one")
+    return number
+
+
 class _Context:
     """What the C scanner asks of `json.JSONDecoder`."""
 
     strict = True
     object_hook = None
     object_pairs_hook = staticmethod(_unique)
-    parse_float = float
+    parse_float = staticmethod(_finite)
     parse_int = int
     parse_constant = staticmethod(_no_constant)
     memo: dict[str, str] = {}  # noqa: RUF012 - the scanner wants an attribute, and one process parses once
@@ -54,7 +61,9 @@ def _scanner() -> Callable[[str, int], tuple[object, int]]:
     except (ImportError, TypeError):  # pragma: no cover - an interpreter without the C module
         from json import JSONDecoder
 
-        return JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant).raw_decode
+        return JSONDecoder(
+            object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite
+        ).raw_decode
 
 
 def parse(text: str) -> object:

@@ -120,9 +120,9 @@ def veth_create(
     return message(RTM_NEWLINK, CREATE, body)
 
 
-def link_up(name: str, alias: str = "") -> bytes:
+def link_up(index: int, alias: str = "") -> bytes:
     """Sets a link up, and names its owner for whoever looks at it with `ip link`."""
-    body = [_LINK.pack(0, 0, 0, IFF_UP, IFF_UP), attribute(IFLA_IFNAME, _name(name))]
+    body = [_LINK.pack(0, 0, index, IFF_UP, IFF_UP)]
     if alias:
         body.append(attribute(IFLA_IFALIAS, alias.encode("utf-8")[:255]))
     return message(RTM_SETLINK, REQUEST, body)
@@ -135,8 +135,13 @@ def link_hairpin(index: int) -> bytes:
     return message(RTM_SETLINK, REQUEST, body)
 
 
-def link_delete(name: str) -> bytes:
+def link_delete(index: int) -> bytes:
     """Removes a link; a veth takes its peer along."""
+    return message(RTM_DELLINK, REQUEST, (_LINK.pack(0, 0, index, 0, 0),))
+
+
+def link_delete_named(name: str) -> bytes:
+    """Removes the link of that name; a veth takes its peer along."""
     return message(RTM_DELLINK, REQUEST, (_LINK.pack(0, 0, 0, 0, 0), attribute(IFLA_IFNAME, _name(name))))
 
 

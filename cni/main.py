@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import posix
-from _signal import signal  # type: ignore[import-not-found]
+from _signal import SIG_IGN, SIGTERM, signal  # type: ignore[import-not-found]
 
 from cni.errors import (
     DECODING_FAILURE,
     INTERNAL,
     IO_FAILURE,
+    KERNEL_REFUSED,
     TRY_AGAIN_LATER,
     CniError,
 )
 from cni.jsonio import read_stdin, write_stdout
+from cni.netlink import NetlinkError
 from cni.spec import NEWEST, SUPPORTED, Call, config_version, error_object, parse_environment, versions
 
 TYPE_CHECKING = False
@@ -20,8 +22,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 ABOUT = "anypod: a CNI plugin that attaches pods to a bridge and records them for the BGP speaker\n"
-SIGTERM = 15
-SIG_IGN = 1
+EAGAIN = 11
 
 
 def _terminated(_number: int, _frame: object) -> None:
@@ -51,6 +52,15 @@ def _answer(error: CniError, version: str) -> NoReturn:
         posix._exit(1)
 
 
+def _of_the_system(error: OSError) -> CniError:
+    if isinstance(error, TimeoutError):
+        return CniError(TRY_AGAIN_LATER, "the kernel did not answer in time; try again later")
+    if isinstance(error, NetlinkError):
+        code = TRY_AGAIN_LATER if error.errno == EAGAIN else KERNEL_REFUSED
+        return CniError(code, f"the kernel refused: {error.strerror}")
+    return CniError(IO_FAILURE, f"{error.filename or 'the system'}: {error.strerror}")
+
+
 def main() -> NoReturn:
     """Never returns: exit code 0 with the result, 1 with an error object on stdout."""
     from time import CLOCK_BOOTTIME, clock_gettime_ns
@@ -75,7 +85,7 @@ def main() -> NoReturn:
     except CniError as error:
         _answer(error, version)
     except OSError as error:
-        _answer(CniError(IO_FAILURE, f"{error.filename or 'the system'}: {error.strerror}"), version)
+        _answer(_of_the_system(error), version)
     except BaseException as error:  # noqa: BLE001 - a runtime must get an error object, whatever happens
         _answer(
             CniError(INTERNAL, f"internal error: {type(error).__name__}: {error}; please report it"), version

@@ -29,6 +29,7 @@ MIN_MTU = {4: 68, 6: 1280}
 
 def compile_network(conf: dict[str, Any], version: str) -> Network:
     """The network that `conf` describes. CniError 2 for what isn't served, 7 for what is wrong."""
+    conf = _without_nulls(conf)
     error = next(iter(sorted(_validator().iter_errors(conf), key=lambda one: list(map(str, one.path)))), None)
     if error is not None:
         raise CniError(INVALID_CONFIG, _schema_message(error))
@@ -38,6 +39,8 @@ def compile_network(conf: dict[str, Any], version: str) -> Network:
     _check_sets(sets, version)
     default_gateway = conf.get("isDefaultGateway", False)
     gateway = default_gateway or conf.get("isGateway", False)
+    if gateway:
+        _check_gateways(sets)
     for key, one in _flat(sets):
         if gateway and not one.subnet <= one.gateway < one.subnet + (1 << _bits(one) - one.prefixlen):
             raise _wrong(
@@ -45,7 +48,7 @@ def compile_network(conf: dict[str, Any], version: str) -> Network:
                 _text(one.gateway, one.family),
                 f"outside {one.subnet_text()}, so the bridge can't have it",
             )
-    mtu = conf.get("mtu", 0)
+    mtu = int(conf.get("mtu", 0))  # 1500.0 is an integer in JSON
     least = max(MIN_MTU[one.family] for _, one in _flat(sets))
     if 0 < mtu < least:
         raise _wrong("mtu", mtu, f"below {least}, the least that the ranges' families need")
@@ -58,9 +61,16 @@ def compile_network(conf: dict[str, Any], version: str) -> Network:
         conf.get("hairpinMode", False),
         conf.get("ipMasq", False),
         sets,
-        _routes(ipam, default_gateway, sets),
+        _routes(ipam, sets),
         {key: value for key, value in conf.get("dns", {}).items() if value},
     )
+
+
+def _without_nulls(value: Any) -> Any:
+    """As the reference plugins read JSON: null is the same as no key."""
+    if isinstance(value, dict):
+        return {key: _without_nulls(inner) for key, inner in value.items() if inner is not None}
+    return [_without_nulls(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _validator() -> Draft202012Validator:
@@ -117,7 +127,7 @@ def _subnet(key: str, text: str) -> Subnet:
         found = ip_network(text, strict=False)
     except ValueError:
         raise _wrong(key, text, "no subnet; write it like 10.1.0.0/24 or fd00::/64") from None
-    if "/" not in text:
+    if not text.partition("/")[2].isdigit():
         raise _wrong(key, text, "without its prefix length; write it like 10.1.0.0/24")
     if ip_address(text.partition("/")[0]) != found.network_address:
         raise CniError(
@@ -134,7 +144,11 @@ def _range(key: str, conf: dict[str, Any]) -> Range:
         raise _wrong(
             f"{key}.subnet", conf["subnet"], "too small to allocate from; use a /30 (IPv6: /126) or larger"
         )
+    if subnet.prefixlen == 0 or subnet.is_multicast or subnet.is_loopback or subnet.is_link_local:
+        raise _wrong(f"{key}.subnet", conf["subnet"], "no subnet that pods can have; choose a private one")
     gateway = _member(key, "gateway", conf, subnet) or subnet.network_address + 1
+    if gateway == subnet.network_address or (subnet.version == 4 and gateway == subnet.broadcast_address):
+        raise _wrong(f"{key}.gateway", str(gateway), f"the network or broadcast address of {subnet}")
     first = _inside(key, "rangeStart", conf, subnet) or subnet.network_address + 1
     # IPv6 has no broadcast address.
     last = _inside(key, "rangeEnd", conf, subnet) or subnet.broadcast_address - (
@@ -217,7 +231,18 @@ def _check_sets(sets: list[list[Range]], version: str) -> None:
         )
 
 
-def _routes(ipam: dict[str, Any], default_gateway: bool, sets: list[list[Range]]) -> list[PodRoute]:
+def _check_gateways(sets: list[list[Range]]) -> None:
+    for (key, one), (other_key, other) in combinations(_flat(sets), 2):
+        same = (one.family, one.subnet, one.prefixlen) == (other.family, other.subnet, other.prefixlen)
+        if same and one.gateway != other.gateway:
+            raise CniError(
+                INVALID_CONFIG,
+                f"{other_key}.gateway: {_text(other.gateway, other.family)} is another gateway for the subnet"
+                f" {one.subnet_text()} than that of {key}; give both the same",
+            )
+
+
+def _routes(ipam: dict[str, Any], sets: list[list[Range]]) -> list[PodRoute]:
     routes = []
     for number, conf in enumerate(ipam.get("routes", ())):
         key = f"ipam.routes[{number}]"
@@ -237,15 +262,7 @@ def _routes(ipam: dict[str, Any], default_gateway: bool, sets: list[list[Range]]
         routes.append(
             PodRoute(dst.network_address.packed, dst.prefixlen, gateway.packed if gateway else None)
         )
-    if default_gateway:
-        routes += _default_routes(routes, sets)
     return routes
-
-
-def _default_routes(routes: list[PodRoute], sets: list[list[Range]]) -> list[PodRoute]:
-    have = {len(one.dst) for one in routes if one.prefixlen == 0}
-    lengths = sorted({4 if ranges[0].family == 4 else 16 for ranges in sets} - have)
-    return [PodRoute(bytes(length), 0, None) for length in lengths]
 
 
 def _bits(one: Range) -> int:

@@ -105,6 +105,14 @@ class Network:
         self.routes = routes
         self.dns = dns
 
+    def routes_with(self, gateways: Sequence[bytes]) -> list[PodRoute]:
+        """The pod's routes, with the default routes that `isDefaultGateway` adds for its gateways."""
+        routes = list(self.routes)
+        for gateway in gateways if self.is_default_gateway else ():
+            if not any(len(one.dst) == len(gateway) and one.prefixlen == 0 for one in routes):
+                routes.append(PodRoute(bytes(len(gateway)), 0, gateway))
+        return routes
+
     def ranges(self) -> list[Range]:
         """All ranges of all sets."""
         return [one for range_set in self.range_sets for one in range_set]

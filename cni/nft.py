@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 from cni.errors import INVALID_CONFIG, KERNEL_REFUSED, TRY_AGAIN_LATER, CniError
-from cni.netlink import NetlinkError, NetlinkSocket, attribute, message
+from cni.netlink import NetlinkError, NetlinkSocket, attribute, attributes, message
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ NETLINK_NETFILTER = 12
 NFNL_SUBSYS_NFTABLES = 10
 NFT_MSG_GETTABLE = 1
 NFTA_TABLE_NAME = 1
+NFTA_TABLE_HANDLE = 4
 NFPROTO_INET = 1
 _NFGENMSG = struct.Struct("=BBH")
 
@@ -38,18 +39,18 @@ add rule inet anypod postrouting ip6 saddr @masquerade6 ip6 daddr != @masquerade
 """
 
 
-def stands() -> bool:
-    """Whether the table is there; a firewall's reload flushes tables of others too."""
+def table_handle() -> int:
+    """The number that the kernel gave the table, 0 where there is none: a firewall's reload flushes all tables."""
     body = (_NFGENMSG.pack(NFPROTO_INET, 0, 0), attribute(NFTA_TABLE_NAME, TABLE.encode() + b"\0"))
     kind = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETTABLE
     netfilter = NetlinkSocket(protocol=NETLINK_NETFILTER)
     try:
-        netfilter.get(message(kind, 1, body))
+        found = attributes(netfilter.get(message(kind, 1, body))[1], _NFGENMSG.size)
     except NetlinkError:
-        return False
+        return 0
     finally:
         netfilter.close()
-    return True
+    return int.from_bytes(found.get(NFTA_TABLE_HANDLE, b"\1"), "big")
 
 
 def ruleset(ranges: Sequence[Range]) -> str:
@@ -62,8 +63,16 @@ def ruleset(ranges: Sequence[Range]) -> str:
     return "".join(lines)
 
 
+def check_command() -> None:
+    """CniError 7 where nft(8) is missing, before anything is made that needs it."""
+    import shutil
+
+    if shutil.which("nft") is None:
+        raise CniError(INVALID_CONFIG, "ipMasq: true needs the command nft; install the package nftables")
+
+
 def install(ranges: Sequence[Range]) -> None:
-    """Makes the table in one transaction of nft(8). CniError 7 where nft is missing, 103 where it refuses."""
+    """Makes the table in one transaction of nft(8). CniError 11 where it does not answer, 103 where it refuses."""
     import subprocess
 
     try:
@@ -75,8 +84,6 @@ def install(ranges: Sequence[Range]) -> None:
             timeout=SECONDS,
             check=False,
         )
-    except FileNotFoundError:
-        raise CniError(INVALID_CONFIG, "ipMasq needs the command nft; install the package nftables") from None
     except subprocess.TimeoutExpired:
         raise CniError(TRY_AGAIN_LATER, f"nft did not answer within {SECONDS} s; try again later") from None
     if done.returncode:

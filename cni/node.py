@@ -14,30 +14,28 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from cni import nft, sysctl
 from cni.errors import ADDRESS_CONFLICT, INVALID_CONFIG, KERNEL_REFUSED, CniError
-from cni.filelock import FileLock
+from cni.link import address_add
+from cni.netlink import NetlinkSocket
 from cni.network import Network, Range, ip_text, to_bytes
 
 EEXIST = 17
-LOCK = "node.lock"
-LOCK_SECONDS = 30.0
 
 
-def prepare(network: Network, state_dir: str) -> int:
-    """Makes what is missing and returns the bridge's index. One call at a time on a node, the rest wait."""
-    with FileLock(f"{state_dir}/{LOCK}", LOCK_SECONDS), IPRoute() as ip:
+def prepare(network: Network) -> None:
+    """Makes what is missing. The caller holds the node's lock."""
+    if network.masquerade:
+        nft.check_command()
+    with IPRoute() as ip:
         try:
             index = _bridge(ip, network)
             if network.is_gateway:
                 _gateways(ip, network, index)
         except NetlinkError as error:
-            raise CniError(
-                KERNEL_REFUSED, f"the kernel refused to set up bridge {network.bridge}: {error}"
-            ) from None
-        if network.is_gateway:
-            _forwarding(network)
-        if network.masquerade:
-            nft.install(network.ranges())
-        return index
+            raise CniError(KERNEL_REFUSED, f"the kernel refused bridge {network.bridge}: {error}") from None
+    if network.is_gateway:
+        sysctl.ensure_forwarding({one.family for one in network.ranges()})
+    if network.masquerade:
+        nft.install(network.ranges())
 
 
 def _local_mac() -> str:
@@ -62,15 +60,21 @@ def _bridge(ip: IPRoute, network: Network) -> int:
             if error.code != EEXIST:
                 raise
     link = _find(ip, name)
-    if link is None or link.get_nested("IFLA_LINKINFO", "IFLA_INFO_KIND") != "bridge":
+    if link is None:
+        raise CniError(
+            KERNEL_REFUSED, f"bridge {name} vanished while it was set up; something else removes it"
+        )
+    if link.get_nested("IFLA_LINKINFO", "IFLA_INFO_KIND") != "bridge":
         raise CniError(
             INVALID_CONFIG, f"bridge: {name!r} exists and is no bridge; choose another name or remove it"
         )
     index = int(link["index"])
-    sysctl.ensure(f"ipv6/conf/{name}/accept_ra", "0")
-    # A gateway that waits for duplicate address detection leaves the first pod without a route out.
-    sysctl.ensure(f"ipv6/conf/{name}/accept_dad", "0")
-    ip.link("set", index=index, state="up")
+    # Set to what it is, the address stays: otherwise a bridge that somebody made takes its lowest
+    # port's, another one with each pod, and neighbours keep the old one for half a minute.
+    ip.link("set", index=index, address=link.get_attr("IFLA_ADDRESS"), state="up")
+    if any(one.family == 6 for one in network.ranges()):
+        sysctl.attempt(f"ipv6/conf/{name}/accept_ra", "0")
+        sysctl.attempt(f"ipv6/conf/{name}/accept_dad", "0")
     return index
 
 
@@ -109,17 +113,18 @@ def _gateways(ip: IPRoute, network: Network, index: int) -> None:
                 )
         if one.family == 6:
             sysctl.ensure(f"ipv6/conf/{network.bridge}/disable_ipv6", "0")
-        try:
-            ip.addr("add", index=index, address=ip_text(gateway), prefixlen=one.prefixlen)
-        except NetlinkError as error:
-            if error.code != EEXIST:
-                raise
+        _add_gateway(index, gateway, one.prefixlen)
         present.append((gateway, one.prefixlen))
 
 
-def _forwarding(network: Network) -> None:
-    families = {one.family for one in network.ranges()}
-    if 4 in families:
-        sysctl.ensure("ipv4/ip_forward", "1")
-    if 6 in families:
-        sysctl.ensure("ipv6/conf/all/forwarding", "1")
+def _add_gateway(index: int, gateway: bytes, prefixlen: int) -> None:
+    """By our own codec, which asks for no duplicate address detection: the first pod needs its gateway now."""
+    socket = NetlinkSocket()
+    try:
+        socket.request([address_add(index, gateway, prefixlen)])
+    except OSError as error:
+        if error.errno != EEXIST:
+            what = f"gateway {ip_text(gateway)}/{prefixlen}"
+            raise CniError(KERNEL_REFUSED, f"the kernel refused {what}: {error.strerror}") from None
+    finally:
+        socket.close()

@@ -72,7 +72,7 @@ def is_ifname(text: str) -> bool:
     return (
         0 < len(text) <= MAX_IFNAME
         and text not in (".", "..")
-        and all("!" <= letter <= "~" and letter not in "/:" for letter in text)
+        and all("!" <= letter <= "~" and letter not in "/:%" for letter in text)
     )
 
 
@@ -109,6 +109,10 @@ def parse_environment(environ: Mapping[bytes, bytes]) -> Call:
         raise CniError(INVALID_ENVIRONMENT, f"required env variables [{','.join(missing)}] missing")
     if command == "VERSION":
         return Call(command, "", "", "", {})
+    if len(container) > MAX_ID:
+        raise CniError(
+            INVALID_ENVIRONMENT, f"CNI_CONTAINERID has {len(container)} characters; at most {MAX_ID}"
+        )
     if not is_identifier(container):
         raise CniError(
             INVALID_ENVIRONMENT, f"invalid characters in containerID: CNI_CONTAINERID={container[:80]!r}"
@@ -116,7 +120,7 @@ def parse_environment(environ: Mapping[bytes, bytes]) -> Call:
     if not is_ifname(ifname):
         raise CniError(
             INVALID_ENVIRONMENT,
-            f"CNI_IFNAME={ifname[:80]!r} is no interface name: at most {MAX_IFNAME} characters, no space / :",
+            f"CNI_IFNAME={ifname[:80]!r} is no interface name: at most {MAX_IFNAME} characters, no space / : %",
         )
     return Call(command, container, netns, ifname, parse_args(_variable(environ, "CNI_ARGS")))
 
@@ -124,7 +128,7 @@ def parse_environment(environ: Mapping[bytes, bytes]) -> Call:
 def config_version(conf: dict[str, object]) -> str:
     """The configuration's CNI version; CniError 1 where it isn't supported."""
     version = conf.get("cniVersion", IMPLIED_VERSION)
-    if version == "":
+    if version in ("", None):
         version = IMPLIED_VERSION
     if not isinstance(version, str) or version not in SUPPORTED:
         raise CniError(

@@ -28,13 +28,16 @@ LOCK = "lock"
 APPLICATION_ID = 0x616E7970
 SCHEMA_VERSION = 1
 BUSY_SECONDS = 20.0
+# SQLite sleeps in C, where no signal is heard: it waits a little, and we go round.
+WAIT_SECONDS = 0.2
 TOMBSTONE_SECONDS = 600
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE network (
-    digest BLOB PRIMARY KEY, name TEXT NOT NULL, compiled TEXT NOT NULL, bridge_index INTEGER NOT NULL
+    digest BLOB PRIMARY KEY, name TEXT NOT NULL, compiled TEXT NOT NULL,
+    bridge_index INTEGER NOT NULL, table_handle INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE attachment (
     container TEXT NOT NULL, ifname TEXT NOT NULL, network TEXT NOT NULL, netns TEXT NOT NULL,
@@ -51,6 +54,7 @@ CREATE TABLE cursor (network TEXT, pool TEXT, next BLOB NOT NULL, PRIMARY KEY (n
 CREATE TABLE tombstone (
     container TEXT NOT NULL, ifname TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (container, ifname)
 ) WITHOUT ROWID;
+CREATE INDEX tombstone_at ON tombstone (at);
 """
 
 
@@ -79,12 +83,12 @@ class Store:
         except OSError as error:
             raise CniError(
                 IO_FAILURE,
-                f"stateDir {state_dir} can't be used: {error.strerror}; make it writable or set another",
+                f"stateDir {state_dir} can't be used: {error.strerror}; see to it, or set another stateDir",
             ) from None
 
     def _open(self) -> None:
         try:
-            self.db: Connection = connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)
+            self.db: Connection = connect(self.path, timeout=WAIT_SECONDS, isolation_level=None)
             if self._scalar("PRAGMA user_version") != SCHEMA_VERSION or self._boot() != _boot_id():
                 with FileLock(self.lock_path, BUSY_SECONDS):
                     self._prepare()
@@ -95,7 +99,7 @@ class Store:
     def failure(self, error: DatabaseError) -> CniError:
         """What to answer when SQLite refuses."""
         text = str(error)
-        if isinstance(error, OperationalError) and ("locked" in text or "busy" in text):
+        if _is_busy(error):
             return CniError(
                 TRY_AGAIN_LATER, f"{self.path} was locked for {BUSY_SECONDS:.0f} s; try again later"
             )
@@ -109,10 +113,13 @@ class Store:
 
     def execute(self, query: str, values: Sequence[object] = ()) -> Cursor:
         """Runs one statement; CniError 5 or 11 where SQLite refuses."""
-        try:
-            return self.db.execute(query, values)
-        except DatabaseError as error:
-            raise self.failure(error) from None
+        deadline = time.monotonic() + BUSY_SECONDS
+        while True:
+            try:
+                return self.db.execute(query, values)
+            except DatabaseError as error:
+                if not _is_busy(error) or time.monotonic() > deadline:
+                    raise self.failure(error) from None
 
     def _scalar(self, query: str, values: Sequence[object] = ()) -> Any:
         row = self.execute(query, values).fetchone()
@@ -146,29 +153,23 @@ class Store:
             self.execute("INSERT OR REPLACE INTO meta VALUES ('boot', ?)", (_boot_id(),))
             self.execute("COMMIT")
 
-    def withdraw(self, network: str, container: str, ifname: str) -> None:
-        """Takes back what this process recorded, committed or not."""
-        if self.db.in_transaction:
-            self.execute("ROLLBACK")
-        else:
-            self.release(network, container, ifname)
-
     def close(self) -> None:
         """Ends the connection, and with it whatever transaction is still open."""
         self.db.close()
 
-    def network(self, digest: bytes) -> tuple[str, int] | None:
-        """What is remembered of a netconf that was validated: its compiled form, and its bridge's index."""
-        found: tuple[str, int] | None = self.execute(
-            "SELECT compiled, bridge_index FROM network WHERE digest = ?", (digest,)
+    def network(self, digest: bytes) -> tuple[str, int, int] | None:
+        """What is remembered of a valid netconf: compiled form, index of the bridge, handle of the table."""
+        found: tuple[str, int, int] | None = self.execute(
+            "SELECT compiled, bridge_index, table_handle FROM network WHERE digest = ?", (digest,)
         ).fetchone()
         return found
 
-    def remember_network(self, digest: bytes, name: str, compiled: str, bridge_index: int) -> None:
-        """Spares the next call the schema and the node's set-up, while the bridge keeps this index."""
-        self.execute(
-            "INSERT OR REPLACE INTO network VALUES (?, ?, ?, ?)", (digest, name, compiled, bridge_index)
-        )
+    def remember_network(
+        self, digest: bytes, name: str, compiled: str, bridge_index: int, table_handle: int
+    ) -> None:
+        """Spares the next call the schema and the node's set-up, while bridge and table are the same."""
+        row = (digest, name, compiled, bridge_index, table_handle)
+        self.execute("INSERT OR REPLACE INTO network VALUES (?, ?, ?, ?, ?)", row)
 
     def begin(self) -> None:
         """Takes the write lock; CniError 11 when others hold it for too long."""
@@ -179,7 +180,7 @@ class Store:
         self.execute("COMMIT")
 
     def attach(self, allocation: Allocation, started: int) -> None:
-        """Records a new attachment. CniError 3 where a DEL overtook this ADD, 101 where it stands already."""
+        """Records a new attachment. CniError 3 where a DEL came since `started`, 101 where it stands already."""
         owner = (allocation.container, allocation.ifname)
         found = self.execute(
             "SELECT network FROM attachment WHERE container = ? AND ifname = ?", owner
@@ -190,12 +191,10 @@ class Store:
                 f"container {owner[0]} has {owner[1]} in network {found[0]!r} already; run DEL first",
             )
         deleted = self._scalar("SELECT at FROM tombstone WHERE container = ? AND ifname = ?", owner)
-        if deleted is not None:
-            if deleted > started:
-                raise CniError(
-                    UNKNOWN_CONTAINER, f"container {owner[0]} was deleted (DEL {owner[1]}) during this ADD"
-                )
-            self.execute("DELETE FROM tombstone WHERE container = ? AND ifname = ?", owner)
+        if deleted is not None and deleted > started:
+            raise CniError(
+                UNKNOWN_CONTAINER, f"container {owner[0]} was deleted (DEL {owner[1]}) during this ADD"
+            )
         self.execute(
             "INSERT INTO attachment VALUES (?, ?, ?, ?, ?, ?)",
             (*owner, allocation.network, allocation.netns, allocation.host_ifname, started),
@@ -209,33 +208,46 @@ class Store:
             (network, one.family, ip, one.prefixlen, one.pool, *owner),
         )
 
-    def stands(self, container: str, ifname: str) -> bool:
-        """Whether the attachment is still recorded: a DEL in the meantime took it away."""
-        return bool(
-            self._scalar("SELECT 1 FROM attachment WHERE container = ? AND ifname = ?", (container, ifname))
-        )
+    def stands(self, container: str, ifname: str, started: int) -> bool:
+        """Whether the record of the ADD that began at `started` is there: no DEL took it away since."""
+        query = "SELECT 1 FROM attachment WHERE container = ? AND ifname = ? AND created = ?"
+        return bool(self._scalar(query, (container, ifname, started)))
 
-    def release(self, network: str, container: str, ifname: str) -> None:
-        """Forgets an attachment of this network and queues its addresses. CniError 11 past the deadline."""
+    def withdraw(self, container: str, ifname: str, started: int) -> None:
+        """Takes back what the ADD that began at `started` recorded, committed or not, and no other's."""
+        if self.db.in_transaction:
+            self.execute("ROLLBACK")
+        self.begin()
+        if self.stands(container, ifname, started):
+            self._release(container, ifname)
+        self.commit()
+
+    def release(self, container: str, ifname: str) -> None:
+        """DEL: forgets the attachment, queues its addresses, and leaves word for an ADD still on its way."""
+        self.begin()
+        self._release(container, ifname)
+        self.execute("INSERT OR REPLACE INTO tombstone VALUES (?, ?, ?)", (container, ifname, now()))
+        self.execute("DELETE FROM tombstone WHERE at < ?", (now() - TOMBSTONE_SECONDS * 10**9,))
+        self.commit()
+
+    def _release(self, container: str, ifname: str) -> None:
         owner = (container, ifname)
-        self.execute("BEGIN IMMEDIATE")
-        found = self._scalar("SELECT network FROM attachment WHERE container = ? AND ifname = ?", owner)
-        if found == network:
-            self.execute("DELETE FROM attachment WHERE container = ? AND ifname = ?", owner)
-            self.execute(
-                "UPDATE address SET container = NULL, ifname = NULL, released = ?"
-                " WHERE container = ? AND ifname = ?",
-                (now(), *owner),
-            )
-        elif found is None:
-            self.execute("INSERT OR REPLACE INTO tombstone VALUES (?, ?, ?)", (*owner, now()))
-            self.execute("DELETE FROM tombstone WHERE at < ?", (now() - TOMBSTONE_SECONDS * 10**9,))
-        self.execute("COMMIT")
+        self.execute("DELETE FROM attachment WHERE container = ? AND ifname = ?", owner)
+        self.execute(
+            "UPDATE address SET container = NULL, ifname = NULL, released = ?"
+            " WHERE container = ? AND ifname = ?",
+            (now(), *owner),
+        )
 
     def allocation(self, container: str, ifname: str) -> Allocation | None:
         """The attachment with its addresses."""
         found = fetch(self.db, "WHERE a.container = ? AND a.ifname = ?", (container, ifname))
         return found[0] if found else None
+
+
+def _is_busy(error: DatabaseError) -> bool:
+    text = str(error)
+    return isinstance(error, OperationalError) and ("locked" in text or "busy" in text)
 
 
 def _exists(path: str) -> bool:

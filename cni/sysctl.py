@@ -21,6 +21,22 @@ def read(key: str) -> str | None:
         posix.close(fd)
 
 
+def attempt(key: str, value: str) -> None:
+    """Sets a key where that is possible, for what is only better so."""
+    try:
+        ensure(key, value)
+    except CniError:
+        return
+
+
+def ensure_forwarding(families: set[int]) -> None:
+    """Lets the node route for the families (4, 6) of its pods; CniError 5 where refused."""
+    if 4 in families:
+        ensure("ipv4/ip_forward", "1")
+    if 6 in families:
+        ensure("ipv6/conf/all/forwarding", "1")
+
+
 def ensure(key: str, value: str) -> None:
     """Sets a key where it is not so already, since /proc/sys may be read-only; CniError 5 where refused."""
     if read(key) in (value, None):

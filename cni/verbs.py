@@ -2,84 +2,39 @@
 
 What orders ADD and DEL of one attachment is the record in the state file. ADD writes it
 before it makes a link and looks again when the links stand; DEL takes it away before it
-removes the link. Whichever order the two run in, one of them sees the other's trace.
+removes the link. Whichever order the two run in, one of them sees the other's trace. A
+record is known by the moment at which its ADD began, a link by its hardware address: what
+a later ADD of the same attachment made is not mistaken for one's own.
 """
 
 from __future__ import annotations
 
-from _blake2 import blake2b
+from _signal import SIG_IGN, SIGTERM, signal  # type: ignore[import-not-found]
 
-from cni import nft
 from cni.allocation import Allocation
-from cni.attach import Kernel, configure, connect, host_ifname
+from cni.attach import Kernel, configure, connect, host_ifname, overtaken, pod_mac
 from cni.book import Book
-from cni.errors import INVALID_CONFIG, KERNEL_REFUSED, UNKNOWN_CONTAINER, CniError
+from cni.errors import INVALID_CONFIG, CniError
 from cni.ipam import choose
-from cni.jsonio import dump, parse
 from cni.netns import open_netns
-from cni.network import FORM, Network, load, to_bytes
+from cni.network import Network, to_bytes
+from cni.prepared import VARYING, prepared_bridge, remembered
 from cni.spec import Call, Interface, PodAddress, network_name, result
-from cni.store import Store
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from cni.link import Link
+from cni.store import Store, now
 
 STATE_DIR = "/run/anypod"
-# Keys that differ from call to call and say nothing of the network.
-VARYING = ("prevResult", "runtimeConfig", "args")
 
 
 def state_dir(conf: dict[str, object]) -> str:
     """Where the state file is; CniError 7 for what is no absolute path."""
-    found = conf.get("stateDir", STATE_DIR)
-    if not isinstance(found, str) or not found.startswith("/") or "\0" in found or "/../" in f"{found}/":
+    found = conf.get("stateDir") or STATE_DIR
+    text = found if isinstance(found, str) else ""
+    plain = all(letter > " " and not 0xD800 <= ord(letter) < 0xE000 for letter in text)
+    if not text.startswith("/") or not plain or "/../" in f"{text}/":
         raise CniError(
             INVALID_CONFIG, f"stateDir: {str(found)[:80]!r} is no absolute path; write it like {STATE_DIR}"
         )
-    return found.rstrip("/") or "/"
-
-
-def remembered_network(store: Store, conf: dict[str, object], version: str) -> tuple[bytes, Network, int]:
-    """The typed network, from the state file where this very netconf was validated before."""
-    fixed = {key: value for key, value in conf.items() if key not in VARYING}
-    digest = blake2b(f"{FORM} {dump(fixed)}".encode(), digest_size=16).digest()
-    found = store.network(digest)
-    if found is not None:
-        return digest, load(parse(found[0])), found[1]
-    from cni.netconf import compile_network
-
-    return digest, compile_network(fixed, version), 0
-
-
-def _bridge(kernel: Kernel, network: Network, index: int) -> Link | None:
-    """The bridge, if it is the one that was set up and still as it was left."""
-    bridge = kernel.link(network.bridge)
-    if bridge is None or bridge.index != index or not bridge.up:
-        return None
-    if network.is_gateway:
-        present = kernel.addresses(index)
-        for one in network.ranges():
-            if (to_bytes(one.gateway, one.family), one.prefixlen) not in present:
-                return None
-    return None if network.masquerade and not nft.stands() else bridge
-
-
-def _prepared_bridge(
-    store: Store, kernel: Kernel, digest: bytes, network: Network, index: int, directory: str
-) -> Link:
-    bridge = _bridge(kernel, network, index)
-    if bridge is None:
-        from cni.node import prepare
-
-        index = prepare(network, directory)
-        store.remember_network(digest, network.name, dump(network.compiled()), index)
-        bridge = kernel.link(network.bridge)
-    if bridge is None:
-        raise CniError(
-            KERNEL_REFUSED, f"bridge {network.bridge} vanished while it was set up; something else removes it"
-        )
-    return bridge
+    return text.rstrip("/") or "/"
 
 
 def _allocate(store: Store, network: Network, call: Call, started: int) -> list[PodAddress]:
@@ -92,22 +47,22 @@ def _allocate(store: Store, network: Network, call: Call, started: int) -> list[
     store.attach(allocation, started)
     book = Book(store, network.name)
     for index, range_set in enumerate(network.range_sets):
-        one, ip = choose(book, index, range_set)
+        one, ip = choose(book, index, range_set, now())
         store.hold(network.name, one, ip, (call.container, call.ifname))
         addresses.append(PodAddress(ip, one.prefixlen, to_bytes(one.gateway, one.family)))
     store.commit()
     return addresses
 
 
-def _undo(store: Store, kernel: Kernel, call: Call, network: Network) -> None:
+def _undo(store: Store, kernel: Kernel, call: Call, started: int) -> None:
     """Takes back what this ADD recorded and made. What resists stays recorded, for DEL."""
+    signal(SIGTERM, SIG_IGN)
     if not store.recorded:
         store.close()
         return
     try:
-        if kernel.made:
-            kernel.delete_link(kernel.made)
-        store.withdraw(network.name, call.container, call.ifname)
+        kernel.delete_made()
+        store.withdraw(call.container, call.ifname, started)
     except (CniError, OSError):
         # The error that led here is the one to answer with.
         return
@@ -123,32 +78,41 @@ def add(call: Call, conf: dict[str, object], version: str, started: int) -> dict
     directory = state_dir(conf)
     netns = open_netns(call.netns)
     store = Store(directory)
-    digest, network, index = remembered_network(store, conf, version)
+    known = remembered(store, conf, version)
+    network = known.network
     kernel = Kernel()
-    bridge = _prepared_bridge(store, kernel, digest, network, index, directory)
+    bridge = prepared_bridge(store, kernel, known, directory)
     try:
         addresses = _allocate(store, network, call, started)
-        host = connect(kernel, network, bridge, call, netns)
-        pod = configure(network, call, netns, addresses)
-        if not store.stands(call.container, call.ifname):
-            raise CniError(UNKNOWN_CONTAINER, f"container {call.container} was deleted (DEL) during this ADD")
+        mac = pod_mac(addresses[0].ip)
+        routes = network.routes_with([one.gateway for one in addresses])
+        host = connect(kernel, network, bridge, call, netns, mac)
+        configure(call, netns, mac, addresses, routes)
+        if not store.stands(call.container, call.ifname, started):
+            raise overtaken(call)
+        # From here on it stands: a runtime that ends us now has to say DEL.
+        signal(SIGTERM, SIG_IGN)
     except BaseException:
-        _undo(store, kernel, call, network)
+        _undo(store, kernel, call, started)
         raise
     store.close()
     interfaces = [
         Interface(network.bridge, bridge.address),
         Interface(host.name, host.address),
-        Interface(call.ifname, pod.address, call.netns),
+        Interface(call.ifname, mac, call.netns),
     ]
-    return result(version, interfaces, addresses, network.routes, network.dns)
+    return result(version, interfaces, addresses, routes, network.dns)
 
 
 def delete(call: Call, conf: dict[str, object]) -> None:
-    """Releases and removes what is there; nothing there is success. The addresses go first."""
-    store = Store(state_dir(conf))
-    store.release(network_name(conf), call.container, call.ifname)
-    of_another_network = store.stands(call.container, call.ifname)
-    store.close()
-    if not of_another_network:
+    """Releases and removes what is there; nothing there is success. The link goes even without a state file.
+
+    Whatever network recorded the attachment: an interface of a container is in one network only.
+    """
+    network_name(conf)
+    try:
+        store = Store(state_dir(conf))
+        store.release(call.container, call.ifname)
+        store.close()
+    finally:
         Kernel().delete_link(host_ifname(call.container, call.ifname))

@@ -6,7 +6,7 @@ umask 022
 SOURCE=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 CACHE=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/anypod
 # Beyond what a node needs: the other routers, ping, and the shell's linter.
-PACKAGES=(frr bird2 iputils-ping shellcheck)
+PACKAGES=(frr bird2 iputils-ping procps strace shellcheck)
 FAILED=()
 
 fail() {

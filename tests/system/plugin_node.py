@@ -8,9 +8,12 @@ import os
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path  # noqa: TC003 - a dataclass reads its annotations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cni.reader import StateReader
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 NUMBERS = itertools.count(1)
 SECONDS = 60
@@ -83,8 +86,9 @@ class Node:
         }
         return env | ({"CNI_NETNS": f"/run/netns/{pod}"} if pod else {})
 
-    def argv(self) -> list[str]:
-        return ["ip", "netns", "exec", self.name, str(self.plugin)]
+    def argv(self, before: Sequence[str] = ()) -> list[str]:
+        """The command line of a call, with another command in front that runs it."""
+        return ["ip", "netns", "exec", self.name, *before, str(self.plugin)]
 
     def call(self, env: dict[str, str], stdin: bytes) -> Answer:
         done = subprocess.run(
@@ -92,10 +96,12 @@ class Node:
         )
         return Answer(done.returncode, done.stdout.decode(), done.stderr.decode())
 
-    def start(self, env: dict[str, str], conf: dict[str, Any]) -> subprocess.Popen[bytes]:
+    def start(
+        self, env: dict[str, str], conf: dict[str, Any], before: Sequence[str] = ()
+    ) -> subprocess.Popen[bytes]:
         """A call that goes on while the test does."""
         process = subprocess.Popen(
-            self.argv(), env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            self.argv(before), env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
         assert process.stdin is not None
         process.stdin.write(json.dumps(conf).encode())

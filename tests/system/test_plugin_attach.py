@@ -57,6 +57,7 @@ def test_add_gives_the_pod_addresses_routes_and_a_way_out(node: Node) -> None:
     assert (shown["master"], shown["mtu"], shown["ifalias"]) == ("cni0", 1450, "anypod pods c1/eth0")
     assert shown["linkinfo"]["info_slave_data"]["hairpin"] is True
     assert [one["interface"] for one in result["ips"]] == [2, 2]
+    assert {"dst": "0.0.0.0/0", "gw": "10.244.1.1"} in result["routes"]
     assert node.held() == {"c1": ("10.244.1.2/24", "fd00:1::2/64")}
 
 
@@ -195,7 +196,24 @@ def test_check_passes_and_names_what_is_missing(node: Node) -> None:
         "nomaster",
         namespace=node.name,
     )
+    node.execute(node.name, "ip", "link", "set", result["interfaces"][1]["name"], "master", "cni0")
+    mac = result["interfaces"][2]["mac"]
+    broken("has MAC 02:00:00:00:00:09", "ip", "link", "set", "eth0", "address", "02:00:00:00:00:09")
+    node.execute(pod, "ip", "link", "set", "eth0", "address", mac)
+    broken("is down", "ip", "link", "set", "eth0", "down")
     broken("is missing", "ip", "link", "del", "eth0")
+
+
+def test_check_sees_another_mtu_and_a_lost_masquerade(node: Node) -> None:
+    pod = node.pod()
+    conf = node.conf(mtu=1400, ipMasq=True)
+    conf["prevResult"] = node.add("c1", pod, conf)
+    assert node.verb("CHECK", "c1", pod, conf).status == 0
+    node.execute(pod, "ip", "link", "set", "eth0", "mtu", "1300")
+    assert "has MTU 1300" in node.verb("CHECK", "c1", pod, conf).json["msg"]
+    node.execute(pod, "ip", "link", "set", "eth0", "mtu", "1400")
+    node.execute(node.name, "nft", "delete", "table", "inet", "anypod")
+    assert "inet anypod is gone" in node.verb("CHECK", "c1", pod, conf).json["msg"]
 
 
 def test_check_needs_the_result_of_add_and_a_version_that_knows_it(node: Node) -> None:
@@ -282,6 +300,84 @@ def test_masquerade_hides_the_pod_from_outside_and_not_from_its_neighbours(node:
     assert node.pings(pod, "192.0.2.2")
     node.execute(node.name, "nft", "flush", "ruleset")
     assert not node.pings(pod, "192.0.2.2")
+
+
+ROUTER = """import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(("", 9)); s.settimeout(10); print("ready", flush=True)
+print(s.recvfrom(99)[1][0])"""
+SENDER = """import socket, sys
+socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", (sys.argv[1], 9))"""
+
+
+def test_masquerade_leaves_what_stays_among_the_nodes_pods_alone(node: Node) -> None:
+    first, second = node.pod(), node.pod()
+    source = node.add("c1", first, node.conf(ipMasq=True))["ips"][0]["address"].partition("/")[0]
+    other = node.conf(ipMasq=True, name="other", bridge="cni1", ipam={"subnet": "10.244.9.0/24"})
+    target = node.add("c2", second, other)["ips"][0]["address"].partition("/")[0]
+    argv = ["ip", "netns", "exec", second, "python3", "-c", ROUTER]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as receiver:
+        assert receiver.stdout is not None
+        assert receiver.stdout.readline() == "ready\n"
+        node.execute(first, "python3", "-c", SENDER, target)
+        assert receiver.stdout.readline().strip() == source
+
+
+def test_each_network_is_masqueraded_again_after_a_flush(node: Node) -> None:
+    one = node.conf(ipMasq=True)
+    other = node.conf(ipMasq=True, name="other", bridge="cni1", ipam={"subnet": "10.244.9.0/24"})
+    for number, conf in enumerate((one, other)):
+        node.add(f"before{number}", node.pod(), conf)
+    before = masquerade_sources(node)
+    node.execute(node.name, "nft", "flush", "ruleset")
+    for number, conf in enumerate((other, one)):
+        node.add(f"after{number}", node.pod(), conf)
+    assert masquerade_sources(node) == before
+    assert len(before) == 2
+
+
+def test_forwarding_that_somebody_switched_off_is_on_again_after_the_next_add(node: Node) -> None:
+    keys = ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding")
+    node.add("c1", node.pod())
+    for key in keys:
+        node.execute(node.name, "sysctl", "-qw", f"{key}=0")
+    node.add("c2", node.pod())
+    assert [node.execute(node.name, "sysctl", "-n", key).strip() for key in keys] == ["1", "1"]
+
+
+def test_ipv6_that_is_switched_off_by_default_is_switched_on_where_it_is_needed(node: Node) -> None:
+    pod = node.pod()
+    for namespace in (node.name, pod):
+        node.execute(namespace, "sysctl", "-qw", "net.ipv6.conf.default.disable_ipv6=1")
+    node.add("c1", pod)
+    assert node.pings(pod, "fd00:1::1")
+
+
+def test_the_pod_that_gets_an_address_next_has_its_hardware_address_too(node: Node) -> None:
+    subnet = {"subnet": "10.244.1.0/24"}
+    conf = node.conf(ipam=subnet | {"rangeStart": "10.244.1.2", "rangeEnd": "10.244.1.2"})
+    neighbour, macs = node.pod(), []
+    node.add("n", neighbour, node.conf(name="near", ipam=subnet | {"rangeStart": "10.244.1.9"}))
+    for number in range(4):
+        pod = node.pod()
+        result = node.add(f"c{number}", pod, conf)
+        macs.append((result["ips"][0]["address"], result["interfaces"][2]["mac"]))
+        # With another one, node and neighbour would send to the old one for half a minute.
+        assert node.pings(neighbour, "10.244.1.2")
+        node.delete(f"c{number}", pod, conf)
+    assert macs == [("10.244.1.2/24", "0a:58:0a:f4:01:02")] * 4
+
+
+def test_a_bridge_that_somebody_made_keeps_its_hardware_address(node: Node) -> None:
+    node.execute(node.name, "ip", "link", "add", "br7", "type", "bridge")
+    pods = [node.pod() for _ in range(4)]
+    told = [
+        node.add(f"c{n}", pod, node.conf(bridge="br7"))["interfaces"][0]["mac"] for n, pod in enumerate(pods)
+    ]
+    for number, pod in enumerate(pods[:-1]):
+        node.delete(f"c{number}", pod)
+    kept = next(one["address"] for one in node.ip("link") if one["ifname"] == "br7")
+    assert set(told) == {kept}
 
 
 @pytest.mark.parametrize(

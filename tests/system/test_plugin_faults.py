@@ -275,3 +275,102 @@ def test_a_del_that_overtakes_its_add_leaves_nothing(node: Node) -> None:
     stdout, stderr = process.communicate(timeout=60)
     refused(Answer(process.returncode, stdout.decode(), stderr.decode()), 3, "was deleted")
     assert node.traces() == before
+
+
+def paused(node: Node, container: str, pod: str) -> subprocess.Popen[bytes]:
+    """An ADD that stands still for two seconds where its links are made and the pod is not entered yet."""
+    return node.start(
+        node.environment("ADD", container, pod),
+        node.conf(),
+        ["strace", "-D", "-qq", "-o", "/dev/null", "-e", "inject=setns:delay_enter=2000000"],
+    )
+
+
+def wait_for_port(node: Node) -> None:
+    deadline = time.monotonic() + 10
+    while not any(name.startswith("anyp") for name in node.links() - warm_links(node)):
+        assert time.monotonic() < deadline, "no veth was made"
+        time.sleep(0.05)
+
+
+def warm_links(node: Node) -> set[str]:
+    return {one["ifname"] for one in node.ip("link") if one.get("ifalias", "").endswith("warm/eth0")}
+
+
+def test_a_del_while_the_links_stand_makes_the_add_undo_itself(node: Node) -> None:
+    pod = node.pod()
+    node.add("warm", node.pod())
+    before = node.traces()
+    process = paused(node, "c1", pod)
+    wait_for_port(node)
+    node.delete("c1", pod)
+    stdout, stderr = process.communicate(timeout=60)
+    refused(Answer(process.returncode, stdout.decode(), stderr.decode()), 3, "was deleted")
+    assert node.traces() == before
+
+
+def test_an_add_that_a_del_and_another_add_overtook_leaves_the_other_one_whole(node: Node) -> None:
+    pod = node.pod()
+    node.add("warm", node.pod())
+    process = paused(node, "c1", pod)
+    wait_for_port(node)
+    node.delete("c1", pod)
+    result = node.add("c1", pod)
+    before = node.traces()
+    stdout, stderr = process.communicate(timeout=60)
+    refused(Answer(process.returncode, stdout.decode(), stderr.decode()), 3, "was deleted")
+    assert node.traces() == before
+    assert node.held()["c1"] == tuple(one["address"] for one in result["ips"])
+    link = next(one for one in node.ip("addr", namespace=pod) if one["ifname"] == "eth0")
+    present = {f"{one['local']}/{one['prefixlen']}" for one in link["addr_info"] if one["scope"] == "global"}
+    assert present == set(node.held()["c1"])
+
+
+def test_sigterm_while_the_links_stand_undoes_the_add(node: Node) -> None:
+    pod = node.pod()
+    node.add("warm", node.pod())
+    before = node.traces()
+    process = paused(node, "c1", pod)
+    wait_for_port(node)
+    process.terminate()
+    stdout, stderr = process.communicate(timeout=60)
+    refused(Answer(process.returncode, stdout.decode(), stderr.decode()), 11, "SIGTERM")
+    assert node.traces() == before
+
+
+def test_del_removes_the_link_although_the_state_file_is_damaged(node: Node) -> None:
+    pod = node.pod()
+    node.add("c1", pod)
+    for suffix in ("-wal", "-shm"):
+        (node.state / f"state.db{suffix}").unlink(missing_ok=True)
+    (node.state / "state.db").write_bytes(b"garbage" * 5000)
+    refused(node.verb("DEL", "c1", pod), 5, "state.db")
+    assert node.links() == {"lo", "cni0"}
+
+
+def test_del_after_the_network_was_renamed_releases_all_the_same(node: Node) -> None:
+    pod = node.pod()
+    node.add("c1", pod)
+    node.delete("c1", pod, node.conf(name="renamed"))
+    assert node.held() == {}
+    assert node.links() == {"lo", "cni0"}
+
+
+def test_first_pods_that_come_together_set_the_node_up_once(node: Node, tmp_path: Path) -> None:
+    """nft is slowed down, so that all of them wait for the one that runs it."""
+    log = tmp_path / "nft.log"
+    slow = tmp_path / "bin" / "nft"
+    slow.parent.mkdir()
+    slow.write_text(f'#!/bin/sh\necho run >>{log}\nsleep 1\nPATH="${{PATH#*:}}" exec nft "$@"\n')
+    slow.chmod(0o755)
+    pods = [node.pod() for _ in range(8)]
+    stdin = json.dumps(node.conf(ipMasq=True)).encode()
+
+    def add(number: int) -> Answer:
+        env = node.environment("ADD", f"c{number}", pods[number])
+        return node.call(env | {"PATH": f"{slow.parent}:{env['PATH']}"}, stdin)
+
+    with ThreadPoolExecutor(8) as workers:
+        answers = list(workers.map(add, range(8)))
+    assert [answer.status for answer in answers] == [0] * 8, answers
+    assert log.read_text() == "run\n"

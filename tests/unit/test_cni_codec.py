@@ -68,13 +68,11 @@ def test_the_veth_pair_is_what_pyroute2_would_ask_for() -> None:
 
 def test_a_link_is_set_up_as_pyroute2_would() -> None:
     theirs = ifinfmsg()
+    theirs["index"] = 7
     theirs["flags"] = theirs["change"] = 1
-    theirs["attrs"] = [("IFLA_IFNAME", "anyp0"), ("IFLA_IFALIAS", "anypod pods c1/eth0")]
-    ours = link.link_up("anyp0", "anypod pods c1/eth0")
-    found = decoded(ifinfmsg, ours)
-    assert (found["flags"], found["change"]) == (1, 1)
-    assert found.get_attr("IFLA_IFNAME") == "anyp0"
-    assert found.get_attr("IFLA_IFALIAS").rstrip("\0") == "anypod pods c1/eth0"
+    assert link.link_up(7) == encoded(theirs, rtnl.RTM_SETLINK, 0x5)
+    named = decoded(ifinfmsg, link.link_up(7, "anypod pods c1/eth0"))
+    assert named.get_attr("IFLA_IFALIAS").rstrip("\0") == "anypod pods c1/eth0"
 
 
 @given(V4, st.integers(1, 30), st.integers(1, 1 << 30))

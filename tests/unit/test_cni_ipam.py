@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cni.errors import EXHAUSTED, CniError
-from cni.ipam import choose
+from cni.ipam import REST, choose
 from cni.network import Range, to_bytes
 
 
@@ -20,6 +20,8 @@ class Memory:
         self.cursors: dict[str, bytes] = {}
         self.holders: dict[bytes, str] = {}
         self.released: dict[bytes, str] = {}
+        self.since: dict[bytes, int] = {}
+        self.now = 1
 
     def cursor(self, pool: str) -> bytes | None:
         return self.cursors.get(pool)
@@ -30,17 +32,18 @@ class Memory:
     def passes(self, pool: str, ip: bytes) -> bool:
         return ip in self.holders or self.released.get(ip) == pool
 
-    def longest_released(self, pool: str) -> bytes | None:
-        return next((ip for ip, owner in self.released.items() if owner == pool), None)
+    def longest_released(self, pool: str, but: bytes, before: int) -> bytes | None:
+        waiting = (ip for ip, owner in self.released.items() if owner == pool and ip != but)
+        return next((ip for ip in waiting if self.since[ip] < before), None)
 
-    def any_released(self, first: bytes, last: bytes) -> bytes | None:
-        return next((ip for ip in self.released if first <= ip <= last), None)
+    def any_released(self, first: bytes, last: bytes, but: bytes) -> bytes | None:
+        return next((ip for ip in self.released if first <= ip <= last and ip != but), None)
 
     def held(self, first: bytes, last: bytes) -> int:
         return sum(first <= ip <= last for ip in self.holders)
 
     def take(self, *ranges: Range) -> str:
-        one, ip = choose(self, 0, ranges)
+        one, ip = choose(self, 0, ranges, self.now)
         assert ip not in self.holders
         self.released.pop(ip, None)
         self.holders[ip] = one.pool
@@ -49,6 +52,8 @@ class Memory:
     def give_back(self, text: str) -> None:
         ip = ip_address(text).packed
         self.released[ip] = self.holders.pop(ip)
+        self.since[ip] = self.now
+        self.now += 1
 
 
 def subnet(text: str, first: int = 1, last: int | None = None, gateway: int = 1) -> Range:
@@ -127,6 +132,24 @@ def test_what_an_old_range_releases_late_is_found_before_exhaustion_is_told() ->
 def test_an_ipv6_subnet_of_any_size_costs_one_step() -> None:
     book = Memory()
     assert [book.take(subnet("fd00::/64", last=(1 << 64) - 1)) for _ in range(2)] == ["fd00::2", "fd00::3"]
+
+
+def test_a_gateway_that_pods_had_before_is_not_given_out_and_hides_no_other() -> None:
+    book = Memory()
+    before, after = subnet("10.1.0.0/29"), subnet("10.1.0.0/29", gateway=3)
+    held = [book.take(before) for _ in range(5)]
+    for text in held[1:4]:
+        book.give_back(text)
+    assert [book.take(after) for _ in range(2)] == held[2:4]
+
+
+def test_in_a_range_too_large_to_be_used_up_an_hour_of_rest_is_enough() -> None:
+    book = Memory()
+    large = subnet("fd00::/64", last=(1 << 64) - 1)
+    book.give_back(book.take(large))
+    assert book.take(large) == "fd00::3"
+    book.now += REST
+    assert book.take(large) == "fd00::2"
 
 
 @given(st.lists(st.integers(0, 20), max_size=120))

@@ -40,6 +40,7 @@ def test_equal_values_give_equal_text() -> None:
         "[1] 2",
         '{"a":NaN}',
         "[Infinity]",
+        "[1e400]",
         '{"a":1,"a":2}',
         "[" * 100000,
         '"\t"',

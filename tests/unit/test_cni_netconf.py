@@ -47,6 +47,9 @@ def texts(network: Network) -> list[list[str]]:
         (changed("bridge", ""), r'bridge: "" does not keep the rule minLength 1'),
         (changed("bridge", "a-name-of-16-char"), "bridge: .*maxLength 15"),
         (changed("bridge", "a/b"), "bridge: .*pattern"),
+        (changed("bridge", "br%d"), "bridge: .*pattern"),
+        (changed("bridge", "cni0\n"), "bridge: .*pattern"),
+        (changed("bridge", "all"), "bridge: .*not"),
         (changed("isGateway", "yes"), 'isGateway: "yes" must be of type boolean'),
         (changed("mtu", -1), "mtu: -1 does not keep the rule minimum 0"),
         (changed("mtu", 900), "mtu: 900 is below 1280"),
@@ -58,6 +61,23 @@ def texts(network: Network) -> list[list[str]]:
         (one_range(subnet="10.1.0.0"), r"ranges\[0\]\[0\]\.subnet: .* without its prefix length"),
         (one_range(subnet="10.1.0.0/33"), "subnet: .* is no subnet"),
         (one_range(subnet="10.1.0.5/24"), "has host bits set.*length 24 the network address is 10.1.0.0"),
+        (one_range(subnet="10.1.0.0/255.255.255.0"), "without its prefix length"),
+        (one_range(subnet="0.0.0.0/0"), "no subnet that pods can have"),
+        (one_range(subnet="224.0.1.0/24"), "no subnet that pods can have"),
+        (one_range(subnet="fe80::/64"), "no subnet that pods can have"),
+        (one_range(gateway="10.1.0.255"), "network or broadcast address"),
+        (
+            changed(
+                "ipam.ranges",
+                [
+                    [
+                        {"subnet": "10.1.0.0/24", "rangeEnd": "10.1.0.9"},
+                        {"subnet": "10.1.0.0/24", "rangeStart": "10.1.0.20", "gateway": "10.1.0.19"},
+                    ]
+                ],
+            ),
+            r"ranges\[0\]\[1\]\.gateway: 10.1.0.19 is another gateway",
+        ),
         (one_range(subnet="10.1.0.0/31"), "too small to allocate from"),
         (one_range(subnet="fd00::/127"), "too small to allocate from"),
         (one_range(rangeStart="10.2.0.5"), "rangeStart: .*not in network 10.1.0.0/24"),
@@ -173,11 +193,23 @@ def test_is_default_gateway_adds_the_default_routes_that_ipam_does_not_have() ->
     conf = changed("isDefaultGateway", True)
     conf["ipam"]["routes"] = [{"dst": "0.0.0.0/0", "gw": "10.1.0.7"}, {"dst": "10.96.0.0/12"}]
     network = compile_network(conf, "1.0.0")
-    shown = [
-        (ip_text(one.dst), one.prefixlen, one.gateway and ip_text(one.gateway)) for one in network.routes
-    ]
-    assert shown == [("0.0.0.0", 0, "10.1.0.7"), ("10.96.0.0", 12, None), ("::", 0, None)]
+    gateways = [bytes([10, 1, 0, 1]), b"\xfd" + bytes(14) + b"\1"]
+    routes = network.routes_with(gateways)
+    shown = [(ip_text(one.dst), one.prefixlen, one.gateway and ip_text(one.gateway)) for one in routes]
+    assert shown == [("0.0.0.0", 0, "10.1.0.7"), ("10.96.0.0", 12, None), ("::", 0, "fd00::1")]
     assert network.is_gateway
+    assert len(compile_network(GOOD, "1.0.0").routes_with(gateways)) == 0
+
+
+@pytest.mark.parametrize("path", ["ipam.routes", "dns", "mtu", "bridge"])
+def test_null_is_the_same_as_no_key(path: str) -> None:
+    assert (
+        compile_network(changed(path, None), "1.0.0").compiled() == compile_network(GOOD, "1.0.0").compiled()
+    )
+
+
+def test_an_mtu_that_json_writes_as_a_fraction_is_a_number_of_bytes() -> None:
+    assert repr(compile_network(changed("mtu", 1500.0), "1.0.0").mtu) == "1500"
 
 
 def test_old_versions_know_one_address_of_a_family() -> None:

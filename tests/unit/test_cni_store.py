@@ -27,7 +27,7 @@ def attach(store: Store, container: str, network: str = "pods", started: int | N
     store.begin()
     allocation = Allocation(network, container, "eth0", "/run/netns/x", f"host-{container}", ())
     store.attach(allocation, now() if started is None else started)
-    one, ip = choose(Book(store, network), 0, [POD_RANGE])
+    one, ip = choose(Book(store, network), 0, [POD_RANGE], now())
     store.hold(network, one, ip, (container, "eth0"))
     store.commit()
     return ".".join(map(str, ip))
@@ -49,7 +49,7 @@ def test_the_reader_sees_what_the_plugin_wrote(tmp_path: Path) -> None:
         "/run/netns/x",
         "host-a",
     )
-    store.release("pods", "a", "eth0")
+    store.release("a", "eth0")
     assert held(tmp_path) == {"b": ("10.1.0.3/24",)}
 
 
@@ -63,12 +63,26 @@ def test_only_root_reads_the_state_file(tmp_path: Path) -> None:
 def test_what_was_not_committed_is_gone(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     store.begin()
-    store.attach(Allocation("pods", "a", "eth0", "", "", ()), now())
-    store.withdraw("pods", "a", "eth0")
+    store.attach(Allocation("pods", "a", "eth0", "", "", ()), 1)
+    store.withdraw("a", "eth0", 1)
     assert held(tmp_path) == {}
     store.begin()
-    store.attach(Allocation("pods", "b", "eth0", "", "", ()), now())
+    store.attach(Allocation("pods", "b", "eth0", "", "", ()), 1)
     store.close()
+    assert held(tmp_path) == {}
+
+
+def test_an_add_takes_back_its_own_record_and_no_later_one(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    first = now()
+    attach(store, "a", started=first)
+    store.release("a", "eth0")
+    second = now()
+    attach(store, "a", started=second)
+    assert not store.stands("a", "eth0", first)
+    store.withdraw("a", "eth0", first)
+    assert store.stands("a", "eth0", second)
+    store.withdraw("a", "eth0", second)
     assert held(tmp_path) == {}
 
 
@@ -85,7 +99,7 @@ def test_the_same_attachment_twice_is_refused_and_the_first_stays(tmp_path: Path
 def test_an_add_that_a_del_overtook_is_refused(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     started = now()
-    store.release("pods", "a", "eth0")
+    store.release("a", "eth0")
     with pytest.raises(CniError, match="deleted") as caught:
         attach(store, "a", started=started)
     assert caught.value.code == UNKNOWN_CONTAINER
@@ -93,15 +107,27 @@ def test_an_add_that_a_del_overtook_is_refused(tmp_path: Path) -> None:
 
 def test_an_add_after_a_del_is_a_new_one(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
-    store.release("pods", "a", "eth0")
+    store.release("a", "eth0")
     assert attach(store, "a") == "10.1.0.2"
 
 
-def test_a_del_of_another_network_releases_nothing(tmp_path: Path) -> None:
+def test_an_add_that_two_dels_and_another_add_overtook_is_refused(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
+    started = now()
+    store.release("a", "eth0")
     attach(store, "a")
-    store.release("other", "a", "eth0")
-    assert store.stands("a", "eth0")
+    store.release("a", "eth0")
+    with pytest.raises(CniError, match="deleted"):
+        attach(store, "a", started=started)
+
+
+def test_word_of_a_del_is_kept_for_ten_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(str(tmp_path))
+    store.release("a", "eth0")
+    later = now() + 601 * 10**9
+    monkeypatch.setattr(store_module, "now", lambda: later)
+    store.release("b", "eth0")
+    assert [row[0] for row in store.execute("SELECT container FROM tombstone")] == ["b"]
 
 
 def test_networks_count_their_addresses_for_themselves(tmp_path: Path) -> None:
@@ -206,7 +232,7 @@ def test_choosing_from_ten_thousand_held_addresses_takes_as_many_statements_as_f
 
     def cost() -> int:
         statements.clear()
-        choose(Book(store, "pods"), 0, [wide])
+        choose(Book(store, "pods"), 0, [wide], now())
         return len(statements)
 
     store.begin()
@@ -216,7 +242,7 @@ def test_choosing_from_ten_thousand_held_addresses_takes_as_many_statements_as_f
             store.db.set_trace_callback(statements.append)
             counts.append(cost())
             store.db.set_trace_callback(None)
-        one, ip = choose(Book(store, "pods"), 0, [wide])
+        one, ip = choose(Book(store, "pods"), 0, [wide], now())
         store.hold("pods", one, ip, (f"c{number}", "eth0"))
     store.commit()
     assert counts[0] == counts[1] <= 4

@@ -57,7 +57,7 @@ def attach(rig: Rig, container: str, one: Range, ip: bytes) -> None:
 
 def release(rig: Rig, container: str) -> None:
     store = Store(str(rig.directory / "state"))
-    store.release("pods", container, "eth0")
+    store.release(container, "eth0")
     store.close()
 
 

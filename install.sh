@@ -151,8 +151,10 @@ main() {
                 [[ $prefix != / ]] || wrong_usage "--prefix / is what no --prefix means"
                 shift
                 ;;
-            --demo) action=demo ;;
-            --uninstall) action=uninstall ;;
+            --demo | --uninstall)
+                [[ $action == install ]] || wrong_usage "--demo and --uninstall exclude each other"
+                action=${1#--}
+                ;;
             --packages)
                 shift
                 require_root

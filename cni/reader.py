@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from cni.allocation import Allocation, fetch
 from cni.sqlite import DatabaseError, connect
-from cni.store import APPLICATION_ID, BUSY_SECONDS, FILE, SCHEMA_VERSION
+from cni.store import APPLICATION_ID, FILE, SCHEMA_VERSION, WAIT_SECONDS
 
 
 class StateError(Exception):
@@ -39,7 +39,7 @@ class StateReader:
             return []
         try:
             db = connect(
-                f"file:{quote(self.path)}?mode=ro", timeout=BUSY_SECONDS, isolation_level=None, uri=True
+                f"file:{quote(self.path)}?mode=ro", timeout=WAIT_SECONDS, isolation_level=None, uri=True
             )
             try:
                 if db.execute("PRAGMA user_version").fetchone()[0] == 0:
@@ -55,5 +55,6 @@ class StateReader:
                 return fetch(db)
             finally:
                 db.close()
-        except DatabaseError as error:
+        except (DatabaseError, TypeError, ValueError, OverflowError) as error:
+            # The latter three: a database in order, with values in it that no plugin wrote.
             raise StateError(f"{self.path} can't be read: {error}; if it is damaged, move it away") from None

@@ -87,14 +87,18 @@ class Store:
             ) from None
 
     def _open(self) -> None:
+        self.db: Connection = connect(self.path, timeout=WAIT_SECONDS, isolation_level=None)
         try:
-            self.db: Connection = connect(self.path, timeout=WAIT_SECONDS, isolation_level=None)
             if self._scalar("PRAGMA user_version") != SCHEMA_VERSION or self._boot() != _boot_id():
                 with FileLock(self.lock_path, BUSY_SECONDS):
                     self._prepare()
             self.execute("PRAGMA synchronous=OFF")
         except DatabaseError as error:
+            self.close()
             raise self.failure(error) from None
+        except BaseException:
+            self.close()
+            raise
 
     def failure(self, error: DatabaseError) -> CniError:
         """What to answer when SQLite refuses."""

@@ -35,8 +35,6 @@ class Machine:
 def look(name: str) -> Machine:
     """The machine now, as far as lab `name` could change it."""
     links = json.loads(run(["ip", "-j", "link", "show"]) or "[]")
-    rules = [run(["ip", f"-{version}", "rule", "show"]) for version in (4, 6)]
-    rules.append(run(["nft", "list", "ruleset"]))
     entries = (entry for directory in WATCHED if directory.is_dir() for entry in directory.iterdir())
     ours = namespace_prefix(name)
     files = {
@@ -46,10 +44,18 @@ def look(name: str) -> Machine:
     files |= {str(path) for path in (own, *WATCHED, netns.DIRECTORY) if path.exists()}
     return Machine(
         links=frozenset(str(link["ifname"]) for link in links),
-        rules=frozenset(line.strip() for text in rules for line in text.splitlines()),
+        rules=rules(),
         files=frozenset(files),
         mounts=_mounts(name),
     )
+
+
+def rules() -> frozenset[str]:
+    """Routing and packet filter rules of the namespace, without what changes by itself."""
+    texts = [run(["ip", f"-{version}", "rule", "show"]) for version in (4, 6)]
+    # Stateless: no counters, no time left of dynamic elements.
+    texts.append(run(["nft", "--stateless", "list", "ruleset"]))
+    return frozenset(line.strip() for text in texts for line in text.splitlines())
 
 
 def _mounts(name: str) -> frozenset[str]:

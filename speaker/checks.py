@@ -6,6 +6,7 @@ import ipaddress
 import re
 from typing import TYPE_CHECKING
 
+from speaker.prefixes import never_routed
 from speaker.schema import show
 
 if TYPE_CHECKING:
@@ -43,18 +44,18 @@ class Checks:
         return address
 
     def router_id(self, key: str, value: str) -> Address:
-        """An IPv4 address in form, which need not be anybody's."""
+        """An IPv4 address in form, which no interface needs to have."""
         return self.address(key, value, 4)
 
     def prefixes(self, key: str, values: list[str]) -> tuple[Prefix, ...]:
         """Prefixes without host bits, each once."""
-        found: list[Prefix] = []
+        found: dict[Prefix, None] = {}
         for i, value in enumerate(values):
             prefix = self._prefix(f"{key}[{i}]", value)
             if prefix in found:
                 self.add(f"{key}[{i}]", value, "is there twice; keep one of them")
             elif prefix is not None:
-                found.append(prefix)
+                found[prefix] = None
         return tuple(found)
 
     def _prefix(self, key: str, value: str) -> Prefix | None:
@@ -67,7 +68,7 @@ class Checks:
             self.add(key, value, f"has no length; write it like {prefix}")
         elif prefix.network_address != ipaddress.ip_interface(value).ip:
             self.add(key, value, f"has bits beyond its length; did you mean {prefix}?")
-        elif prefix.is_multicast or prefix.is_loopback or prefix.is_link_local:
+        elif never_routed(prefix):
             self.add(key, value, "is never routed; write a prefix of ordinary addresses")
         else:
             return prefix

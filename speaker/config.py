@@ -94,8 +94,10 @@ def parse(text: str, name: str = "speaker.toml") -> Config:
     """Checks a document and makes it typed; `name` stands at the head of each error line."""
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # tomllib's own, and int's for a number of thousands of digits
         raise ConfigError(f"{name}: not TOML: {error}; correct that line") from None
+    except RecursionError:
+        raise ConfigError(f"{name}: not TOML: nested too deeply; flatten it") from None
     found = schema.problems(load_schema(), document)
     if not found:
         checks = Checks()

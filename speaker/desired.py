@@ -7,6 +7,7 @@ from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 from speaker.gobgp.session import Family, LocalPath
+from speaker.prefixes import inside, never_routed
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -42,7 +43,7 @@ def local_paths(announce: Announce, addresses: Iterable[Address]) -> frozenset[L
     """The node's subnets, the configured prefixes, and each pod address that lies outside the subnets."""
     prefixes: set[Prefix] = {*announce.subnets, *announce.prefixes}
     for address in addresses:
-        if _routable(address) and not _inside(ip_network(address), announce.subnets):
+        if _routable(address) and not inside(ip_network(address), announce.subnets):
             prefixes.add(ip_network(address))
     return frozenset(LocalPath(prefix, announce.next_hop(Family(prefix.version))) for prefix in prefixes)
 
@@ -50,18 +51,6 @@ def local_paths(announce: Announce, addresses: Iterable[Address]) -> frozenset[L
 def _routable(address: Address) -> bool:
     return not (
         address.is_link_local or address.is_loopback or address.is_multicast or address.is_unspecified
-    )
-
-
-def _inside(prefix: Prefix, nets: Iterable[Prefix]) -> bool:
-    """Whether the prefix is one of the nets, or a part of one."""
-    size, first, version = prefix.prefixlen, int(prefix.network_address), prefix.version
-    return any(
-        net.version == version
-        and net.prefixlen <= size
-        and first >> (net.max_prefixlen - net.prefixlen)
-        == int(net.network_address) >> (net.max_prefixlen - net.prefixlen)
-        for net in nets
     )
 
 
@@ -121,7 +110,7 @@ def _next_hops(prefix: Prefix, destination: Destination, connected: Collection[P
     hops = frozenset(path.next_hop for path in equal_paths(destination.learned))
     # A next hop that lies inside its own prefix, inside a link's subnet: the route would
     # hide the neighbour that it needs.
-    circular = any(hop in prefix for hop in hops) and _inside(prefix, connected)
+    circular = any(hop in prefix for hop in hops) and inside(prefix, connected)
     return frozenset() if circular else frozenset(hop for hop in hops if not hop.is_unspecified)
 
 
@@ -129,6 +118,6 @@ def accepted(config: Config, prefix: Prefix) -> bool:
     """Whether a learned prefix may be installed: the [accept] table, and never anything of our subnets."""
     if prefix.prefixlen == 0:
         return config.accept.default_route
-    if _inside(prefix, config.announce.subnets):
+    if never_routed(prefix) or inside(prefix, config.announce.subnets):
         return False
-    return not config.accept.prefixes or _inside(prefix, config.accept.prefixes)
+    return not config.accept.prefixes or inside(prefix, config.accept.prefixes)

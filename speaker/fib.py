@@ -106,7 +106,14 @@ class Fib:
         if self._is_ours(route):
             # An echo of our own writes, unless something goes that should be there.
             return kind == rtnl.RTM_DELROUTE and (_prefix(route), route.metric) in self.known.ours
+        if kind == rtnl.RTM_NEWROUTE and self._is_in_place_of_ours(route):
+            return True
         return _is_connected(route)
+
+    def _is_in_place_of_ours(self, route: rtnl.Route) -> bool:
+        """Another program replaced a route of ours: the kernel does not tell that ours went."""
+        known = self.known.ours
+        return route.table == self._kernel.table and (_prefix(route), route.metric) in known
 
     def apply(self, plan: RoutePlan) -> dict[RouteKey, str]:
         """Carries the plan out as far as possible; why each refused route was refused.

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, TextIO
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-LEVELS = ("debug", "info", "warning", "error")
 # Of a longer list of like changes the first are written out and the rest counted.
 LISTED = 20
 

@@ -91,11 +91,10 @@ class RoutePlan:
 def plan_routes(
     wanted: Mapping[RouteKey, KernelRoute],
     found: Mapping[RouteKey, KernelRoute],
-    stale: Collection[RouteKey],
 ) -> RoutePlan:
-    """`found` are routes of ours. Those in `stale` stay although nothing wants them (yet, or any more)."""
+    """`found` are routes of ours."""
     return RoutePlan(
         add=tuple(route for key, route in wanted.items() if key not in found),
         change=tuple(route for key, route in wanted.items() if key in found and found[key] != route),
-        remove=tuple(route for key, route in found.items() if key not in wanted and key not in stale),
+        remove=tuple(route for key, route in found.items() if key not in wanted),
     )

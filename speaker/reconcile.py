@@ -122,6 +122,7 @@ class Speaker:
             await asyncio.sleep(RECONNECT)
 
     def _on_event(self, event: Event) -> None:
+        log.debug("told by gobgpd", prefixes=len(event.prefixes), peers=event.peers)
         if event.subscribed:
             log.info("gobgpd connected", api=self._config.api)
             self._connected = True
@@ -202,7 +203,7 @@ class Speaker:
     def _kernel_pass(self) -> None:
         now = self._loop.time()
         complete = self._in_step and all_established(self._config.peers, self._daemon.peers)
-        stale = len(self._routes.stale.keys)
+        stale = len(self._routes.stale.routes)
         if self._routes.stale.settle(complete, now) and stale:
             log.info("stale routes given up", count=stale)
         try:

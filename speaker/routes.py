@@ -38,19 +38,20 @@ class Routes:
         self._config = config
         self._table = table
         self._refused: dict[RouteKey, str] = {}
+        self._learned: dict[RouteKey, KernelRoute] = {}
         self.stale = StaleRoutes(config.stale_routes)
 
     def adopt(self, now: float) -> None:
         """Reads what an earlier process left; it stays until the daemon has told everything."""
         self._table.read()
         self.lost(now)
-        if self.stale.keys:
-            log.info("routes adopted", count=len(self.stale.keys))
+        if self.stale.routes:
+            log.info("routes adopted", count=len(self.stale.routes))
 
     def lost(self, now: float) -> None:
-        """The daemon is gone: what it told is kept for a while."""
-        learned = [key for key, route in self._table.known.ours.items() if route.next_hops]
-        self.stale.lost(learned if self._config.kernel.install else (), now)
+        """The daemon is gone: what it told is kept for a while, and put back if a link's flap takes it away."""
+        held = {key: route for key, route in self._table.known.ours.items() if route.next_hops}
+        self.stale.lost({**held, **self._learned} if self._config.kernel.install else {}, now)
 
     def reread(self) -> None:
         """Somebody else changed routes or links."""
@@ -60,9 +61,10 @@ class Routes:
         """Writes the difference. A refused route does not hinder the others and is tried again."""
         known = self._table.known
         learned = learned_routes(self._config, table, announced, known.connected)
+        self._learned = learned
         self.stale.learned(learned)
-        wanted = {**unreachable_routes(self._config), **learned}
-        plan = plan_routes(wanted, known.ours, self.stale.keys)
+        wanted = {**unreachable_routes(self._config), **self.stale.routes, **learned}
+        plan = plan_routes(wanted, known.ours)
         refused = self._table.apply(plan) if len(plan) else {}
         self._tell(plan, refused)
         self._refused = refused

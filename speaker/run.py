@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import signal
 import socket
@@ -23,6 +24,35 @@ if TYPE_CHECKING:
 def run_speaker(config: Config, log_level: str) -> int:
     """Runs until SIGTERM or SIGINT; the exit status."""
     log.set_up(log_level, sys.stderr)
+    try:
+        claim = _claim(config.api)
+    except OSError:
+        log.error(
+            "another speaker steers this gobgpd",
+            api=config.api,
+            fix="stop it, or give each speaker a gobgpd of its own",
+        )
+        return 1
+    with claim:
+        return _with_kernel(config)
+
+
+def _claim(api: str) -> socket.socket:
+    """A name that one process at a time can have, and that its end gives back. OSError: it is taken.
+
+    Two speakers of one gobgpd would each withdraw what the other announces, without an end.
+    """
+    name = hashlib.blake2b(api.encode(), digest_size=16).hexdigest()
+    claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+    try:
+        claim.bind(f"\0anypod-speaker-{name}")
+    except OSError:
+        claim.close()
+        raise
+    return claim
+
+
+def _with_kernel(config: Config) -> int:
     try:
         fib = Fib(config.kernel)
     except OSError as error:

@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any, cast
 
 from jsonschema import Draft202012Validator
+from jsonschema.validators import extend
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,9 +29,16 @@ def show(value: object) -> str:
     return text if len(text) <= 60 else text[:59] + "…"
 
 
+# JSON knows one kind of number, TOML two: 65001.0 is a valid "integer" to JSON Schema and no AS number.
+_Validator: Any = extend(  # type: ignore[no-untyped-call]
+    Draft202012Validator,
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int),
+)
+
+
 def problems(schema: dict[str, Any], document: dict[str, Any]) -> list[str]:
     """One line `key: what is wrong; what to do` for each violation, in the document's order."""
-    errors = Draft202012Validator(schema).iter_errors(document)
+    errors = _Validator(schema).iter_errors(document)
     return [line for error in errors for line in _explain(error)]
 
 

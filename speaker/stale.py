@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Iterable, Mapping
 
-    from speaker.desired import RouteKey
+    from speaker.desired import KernelRoute, RouteKey
     from speaker.gobgp.session import Peer, PeerStatus
 
 # Seconds without news from any peer after which a table counts as complete.
@@ -15,25 +15,25 @@ QUIET = 3.0
 
 
 class StaleRoutes:
-    """Remembers them until the table is complete again, at most `limit` seconds. The caller has the clock.
+    """Keeps them wanted until the table is complete again, at most `limit` seconds. The caller has the clock.
 
     A route that was learned anew is no longer stale: its withdrawal counts at once.
     """
 
     def __init__(self, limit: float) -> None:
         self.limit = limit
-        self.keys: set[RouteKey] = set()
+        self.routes: dict[RouteKey, KernelRoute] = {}
         self._since: float | None = None
         self._news = 0.0
 
     @property
     def waiting(self) -> bool:
-        """Whether stale routes are protected now."""
+        """Whether stale routes are kept now."""
         return self._since is not None
 
-    def lost(self, keys: Iterable[RouteKey], now: float) -> None:
+    def lost(self, routes: Mapping[RouteKey, KernelRoute], now: float) -> None:
         """What was learned so far is not known to be true any more."""
-        self.keys.update(keys)
+        self.routes.update(routes)
         if self._since is None:
             self._since = now
         self._news = now
@@ -42,9 +42,10 @@ class StaleRoutes:
         """A peer's state or the table changed."""
         self._news = now
 
-    def learned(self, keys: Collection[RouteKey]) -> None:
+    def learned(self, keys: Iterable[RouteKey]) -> None:
         """These are wanted now, by what the daemon says today."""
-        self.keys.difference_update(keys)
+        for key in keys:
+            self.routes.pop(key, None)
 
     def settle(self, complete: bool, now: float) -> bool:
         """Ends the waiting when it is time; True if it did. `complete`: connected, and all peers are up."""
@@ -54,7 +55,7 @@ class StaleRoutes:
         if not quiet and now - self._since < self.limit:
             return False
         self._since = None
-        self.keys.clear()
+        self.routes.clear()
         return True
 
     def next_check(self, complete: bool) -> float | None:

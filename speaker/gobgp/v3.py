@@ -157,7 +157,7 @@ class GobgpV3:
         # Never DeletePath: with an empty path it removes everybody's local paths. A withdrawal in this
         # stream says exactly which path it means.
         async with _translated():
-            await self._stub.add_path_stream(_batches(paths), timeout=TABLE_TIMEOUT)
+            await self._stub.add_path_stream(_batches(paths), timeout=_timeout(len(paths)))
 
     async def table(self, prefixes: Collection[Prefix] | None = None) -> list[Destination]:
         found: list[Destination] = []
@@ -174,7 +174,9 @@ class GobgpV3:
             prefixes=[api.TableLookupPrefix(prefix=str(prefix)) for prefix in prefixes],
         )
         async with _translated():
-            listing = self._stub.list_path(request, timeout=TABLE_TIMEOUT)
+            # A few prefixes are answered at once, and while this waits nothing else is done.
+            timeout = _timeout(len(prefixes)) if prefixes else TABLE_TIMEOUT
+            listing = self._stub.list_path(request, timeout=timeout)
             read = [codec.destination_from_api(answer.destination, self._asn) async for answer in listing]
         return [destination for destination in read if destination is not None]
 
@@ -199,6 +201,11 @@ class GobgpV3:
 
     async def close(self) -> None:
         await self._channel.close(None)
+
+
+def _timeout(count: int) -> float:
+    """Seconds for so many paths: a daemon that hangs must be noticed before the hold timer runs out."""
+    return CALL_TIMEOUT + count / 1000
 
 
 def _batches(paths: list[api.Path]) -> Iterator[api.AddPathStreamRequest]:

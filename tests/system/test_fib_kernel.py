@@ -68,7 +68,7 @@ def route(prefix: str, *hops: str, metric: int = KERNEL.metric) -> KernelRoute:
 def make(fib: Fib, *wanted: KernelRoute) -> dict[str, str]:
     """Brings the kernel to these routes; the refused prefixes with the reasons."""
     fib.read()
-    refused = fib.apply(plan_routes({one.key: one for one in wanted}, fib.known.ours, ()))
+    refused = fib.apply(plan_routes({one.key: one for one in wanted}, fib.known.ours))
     return {str(prefix): reason for (prefix, _), reason in refused.items()}
 
 
@@ -114,6 +114,18 @@ def test_routes_of_others_stay(fib: Fib, member: Member) -> None:
     make(fib)
     after = member.ip("route", "show", "proto", "boot") + member.ip("-6", "route", "show", "proto", "boot")
     assert after == before
+
+
+def test_a_route_that_another_program_put_in_place_of_ours_is_left_alone(fib: Fib, member: Member) -> None:
+    assert make(fib, route("10.50.0.0/16", "10.99.0.2")) == {}
+    while fib.changed():
+        pass
+    theirs = ("10.50.0.0/16", "via", "10.99.0.9", "proto", "static", "metric", "1190")
+    member.ip("route", "replace", *theirs)
+    wait("the news of it", fib.changed, 5)
+    refused = make(fib, route("10.50.0.0/16", "10.99.0.3"))
+    assert set(refused) == {"10.50.0.0/16"}
+    assert "10.99.0.9" in member.ip("route", "show", "10.50.0.0/16", "proto", "static")
 
 
 def test_a_next_hop_off_the_links_hinders_nobody_else(fib: Fib, member: Member) -> None:

@@ -5,10 +5,15 @@ from __future__ import annotations
 import json
 import re
 import signal
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
+from cni.allocation import Allocation
+from cni.network import Range
+from cni.store import Store, now
 from tests.system.gobgp_rig import Rig, wait
 
 if TYPE_CHECKING:
@@ -181,6 +186,15 @@ def test_transit_can_be_switched_on_and_off(rig: Rig, racks: list[Member]) -> No
     wait("both subnets", lambda: announced(racks[1]) == SUBNETS)
 
 
+def test_a_second_speaker_of_one_gobgpd_is_refused(rig: Rig) -> None:
+    command = [sys.executable, "-m", "speaker.cli", "speaker", "run", "--config", str(rig.node.config)]
+    argv = ["ip", "netns", "exec", rig.node.ns, *command]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 1
+    assert "another speaker steers this gobgpd" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_a_daemon_that_hangs_is_lost_and_found(tmp_path: Path) -> None:
     rig = Rig(tmp_path)
     try:
@@ -194,6 +208,34 @@ def test_a_daemon_that_hangs_is_lost_and_found(tmp_path: Path) -> None:
         node.processes["gobgpd"].send_signal(signal.SIGCONT)
         wait("the return", lambda: node.logged('"gobgpd connected"') == 2)
         assert node.logged("event=announced") == len(SUBNETS)
+    finally:
+        rig.close()
+
+
+def test_a_daemon_that_hangs_at_a_write_is_given_up_after_seconds(tmp_path: Path) -> None:
+    """Far from the next full comparison: a pod's address is what the daemon should be told."""
+    rig = Rig(tmp_path)
+    try:
+        node = rig.node
+        rig.configure([], ANNOUNCE + "resync = 300\n")
+        node.start_gobgpd()
+        node.start_speaker()
+        wait("it works", lambda: "10.244.1.0/24" in node.table())
+        node.processes["gobgpd"].send_signal(signal.SIGSTOP)
+        store = Store(str(rig.directory / "state"))
+        store.begin()
+        store.attach(Allocation("pods", "c1", "eth0", "", "", ()), now())
+        store.hold(
+            "pods",
+            Range(4, 0xC0000200, 24, 0xC0000201, 0xC00002FE, 0xC0000201),
+            b"\xc0\0\2\7",
+            ("c1", "eth0"),
+        )
+        store.commit()
+        store.close()
+        wait("the loss", lambda: node.logged('"gobgpd lost"') == 1, 15)
+        node.processes["gobgpd"].send_signal(signal.SIGCONT)
+        wait("the pod's address", lambda: "192.0.2.7/32" in node.table())
     finally:
         rig.close()
 

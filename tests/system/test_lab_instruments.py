@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
@@ -109,6 +110,36 @@ def test_route_that_does_not_come_is_said_with_what_was_seen(lab: Lab) -> None:
         NotObservedError, match=r"rack: route to 198\.51\.100\.128/25 via 192\.0\.2\.50: not so"
     ):
         observe.route_via(lab, "rack", prefix, [gateway], seconds=0.3)
+
+
+COUNTED = """
+table inet t {
+    set s {
+        type ipv4_addr; flags timeout
+        elements = { 192.0.2.1 timeout 60s }
+    }
+    chain c {
+        type filter hook output priority 0
+        counter accept
+    }
+}
+"""
+
+
+def test_counters_that_go_on_are_no_leftovers(lab_name: str) -> None:
+    """A firewall's counters: looked at in a namespace, since the machine's own is not touched."""
+    namespace = f"anypod-{lab_name}-nft"
+    netns.add(namespace)
+    try:
+        run(netns.inside(namespace, ["nft", "-f", "-"]), stdin=COUNTED)
+        script = "from lab.leftovers import rules; print(sorted(rules()))"
+        argv = netns.inside(namespace, [sys.executable, "-c", script])
+        before = run(argv)
+        run(netns.inside(namespace, ["ping", "-c", "2", "-i", "0.2", "127.0.0.1"]))
+        assert run(argv) == before
+        assert "counter" in before
+    finally:
+        netns.delete(namespace)
 
 
 def test_leftovers_are_found(lab_name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

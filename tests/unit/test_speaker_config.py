@@ -33,6 +33,10 @@ REFUSED = [
         'bgp.asn: "1" is not a whole number; write digits without quotes',
     ),
     (
+        '[bgp]\nasn = 65001.0\nrouter-id = "10.0.0.1"\n',
+        "bgp.asn: 65001.0 is not a whole number; write digits without quotes",
+    ),
+    (
         '[bgp]\nasn = 0\nrouter-id = "10.0.0.1"\n',
         "bgp.asn: 0 is out of range; write a number from 1 to 4294967294",
     ),
@@ -222,3 +226,9 @@ default-route = true
     assert config.announce.next_hop(Family.IPV6) == ip_address("fd00::1")
     assert config.announce.next_hop(Family.IPV4).is_unspecified
     assert config.accept.default_route
+
+
+@pytest.mark.parametrize("text", ["asn = " + "1" * 5000, "asn = " + "[" * 3000, "asn = {" * 3000])
+def test_what_the_parser_gives_up_on_is_one_line(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"^speaker\.toml: not TOML: [^\n]+$"):
+        parse(text)

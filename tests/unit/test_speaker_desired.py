@@ -189,3 +189,11 @@ def test_acceptance_agrees_with_ipaddress(prefix: Prefix, allowed: Prefix) -> No
     )
     inside = prefix.version == allowed.version and prefix.subnet_of(allowed)  # type: ignore[arg-type]
     assert accepted(config, prefix) is (inside or prefix.prefixlen == 0)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["127.0.0.0/8", "224.0.0.0/4", "169.254.0.0/16", "::1/128", "ff00::/8", "fe80::/10", "::ffff:0:0/96"],
+)
+def test_what_is_never_routed_is_not_taken_from_a_peer(text: str) -> None:
+    assert not accepted(CONFIG, ip_network(text))

@@ -107,34 +107,37 @@ B = KernelRoute(OTHER, 1190, frozenset({ip_address("10.0.0.2")}))
 
 def test_routes_are_added_changed_and_removed() -> None:
     changed = replace(A, next_hops=frozenset({ip_address("10.0.0.3")}))
-    assert len(plan_routes({A.key: A}, {A.key: A}, ())) == 0
-    assert plan_routes({A.key: A}, {}, ()).add == (A,)
-    assert plan_routes({A.key: changed}, {A.key: A}, ()).change == (changed,)
-    assert plan_routes({}, {A.key: A}, ()).remove == (A,)
+    assert len(plan_routes({A.key: A}, {A.key: A})) == 0
+    assert plan_routes({A.key: A}, {}).add == (A,)
+    assert plan_routes({A.key: changed}, {A.key: A}).change == (changed,)
+    assert plan_routes({}, {A.key: A}).remove == (A,)
 
 
-def test_stale_routes_stay_until_given_up() -> None:
-    assert len(plan_routes({}, {A.key: A}, {A.key})) == 0
+def test_stale_routes_are_kept_and_come_back_after_a_link_s_flap() -> None:
+    stale = StaleRoutes(90)
+    stale.lost({A.key: A}, 100.0)
+    assert len(plan_routes(stale.routes, {A.key: A})) == 0
+    assert plan_routes(stale.routes, {}).add == (A,)
 
 
 def test_stale_routes_wait_for_a_complete_and_quiet_table() -> None:
     stale = StaleRoutes(90)
     assert not stale.waiting
-    stale.lost([A.key], 100.0)
+    stale.lost({A.key: A}, 100.0)
     stale.news(110.0)
     assert not stale.settle(complete=True, now=110.0 + QUIET - 0.1)
     assert not stale.settle(complete=False, now=110.0 + QUIET)
-    assert stale.keys == {A.key}
+    assert stale.routes == {A.key: A}
     assert stale.next_check(complete=True) == 110.0 + QUIET
     assert stale.settle(complete=True, now=110.0 + QUIET)
-    assert stale.keys == set()
+    assert stale.routes == {}
     assert stale.next_check(complete=True) is None
 
 
 def test_stale_routes_do_not_wait_longer_than_the_limit() -> None:
     stale = StaleRoutes(90)
-    stale.lost([A.key], 100.0)
-    stale.lost([A.key], 150.0)
+    stale.lost({A.key: A}, 100.0)
+    stale.lost({A.key: A}, 150.0)
     stale.news(189.0)
     assert stale.next_check(complete=False) == 190.0
     assert not stale.settle(complete=False, now=189.9)
@@ -143,6 +146,6 @@ def test_stale_routes_do_not_wait_longer_than_the_limit() -> None:
 
 def test_what_is_learned_anew_is_no_longer_stale() -> None:
     stale = StaleRoutes(90)
-    stale.lost([A.key, B.key], 0.0)
+    stale.lost({A.key: A, B.key: B}, 0.0)
     stale.learned({A.key})
-    assert plan_routes({}, {A.key: A, B.key: B}, stale.keys).remove == (A,)
+    assert plan_routes(stale.routes, {A.key: A, B.key: B}).remove == (A,)

@@ -92,3 +92,14 @@ def test_a_file_that_was_never_readable_says_nothing_of_what_pods_hold(tmp_path:
     (tmp_path / "state.db").unlink()
     assert pods.poll()
     assert pods.known
+
+
+def test_values_that_no_plugin_wrote_are_an_unreadable_file_and_no_crash(tmp_path: Path) -> None:
+    attach(tmp_path, "a", 7)
+    pods = PodAddresses(StateReader(str(tmp_path)))
+    pods.poll()
+    store = Store(str(tmp_path))
+    store.execute("UPDATE address SET ip = x'0102'")
+    store.close()
+    assert not pods.poll()
+    assert pods.current == {ip_address("10.1.0.7")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -41,6 +42,23 @@ def refused(answer: Answer, code: int, says: str) -> None:
     assert says in f"{shown['msg']} {shown.get('details', '')}", shown
     assert shown["cniVersion"]
     assert "Traceback" not in answer.stderr + answer.stdout
+
+
+def wait_until_open(process: subprocess.Popen[bytes], path: Path) -> None:
+    """Until the call holds this file open."""
+    deadline = time.monotonic() + 20
+    while str(path) not in open_files(process.pid):
+        assert process.poll() is None
+        assert time.monotonic() < deadline, f"{path} was not opened"
+        time.sleep(0.005)
+
+
+def open_files(pid: int) -> set[str]:
+    found = set()
+    for entry in os.scandir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(OSError):
+            found.add(os.readlink(entry.path))
+    return found
 
 
 @pytest.mark.parametrize(
@@ -250,7 +268,7 @@ def test_sigterm_while_an_add_waits_undoes_it_and_says_try_again(node: Node) -> 
     holder.execute("BEGIN IMMEDIATE")
     try:
         process = node.start(node.environment("ADD", "c1", pod), node.conf())
-        time.sleep(0.5)
+        wait_until_open(process, node.state / "state.db")
         process.terminate()
     finally:
         holder.execute("ROLLBACK")
@@ -270,7 +288,7 @@ def test_a_del_that_overtakes_its_add_leaves_nothing(node: Node) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         # Another netconf of the same network: set-up waits for the lock, before anything is recorded.
         process = node.start(node.environment("ADD", "c1", pod), node.conf(mtu=1400))
-        time.sleep(1.0)
+        wait_until_open(process, node.state / "node.lock")
         node.delete("c1", pod)
     stdout, stderr = process.communicate(timeout=60)
     refused(Answer(process.returncode, stdout.decode(), stderr.decode()), 3, "was deleted")

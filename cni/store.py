@@ -87,7 +87,10 @@ class Store:
             ) from None
 
     def _open(self) -> None:
-        self.db: Connection = connect(self.path, timeout=WAIT_SECONDS, isolation_level=None)
+        try:
+            self.db: Connection = connect(self.path, timeout=WAIT_SECONDS, isolation_level=None)
+        except DatabaseError as error:
+            raise self.failure(error) from None
         try:
             if self._scalar("PRAGMA user_version") != SCHEMA_VERSION or self._boot() != _boot_id():
                 with FileLock(self.lock_path, BUSY_SECONDS):

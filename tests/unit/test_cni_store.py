@@ -267,3 +267,10 @@ def test_choosing_from_ten_thousand_held_addresses_takes_as_many_statements_as_f
         store.hold("pods", one, ip, (f"c{number}", "eth0"))
     store.commit()
     assert counts[0] == counts[1] <= 4
+
+
+def test_a_state_directory_that_is_a_file_is_code_5(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CniError, match="stateDir") as caught:
+        Store(str(tmp_path / "file"))
+    assert caught.value.code == IO_FAILURE

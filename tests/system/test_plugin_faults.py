@@ -47,18 +47,22 @@ def refused(answer: Answer, code: int, says: str) -> None:
 def wait_until_open(process: subprocess.Popen[bytes], path: Path) -> None:
     """Until the call holds this file open."""
     deadline = time.monotonic() + 20
-    while str(path) not in open_files(process.pid):
+    while identity(path.stat()) not in open_files(process.pid):
         assert process.poll() is None
         assert time.monotonic() < deadline, f"{path} was not opened"
         time.sleep(0.005)
 
 
-def open_files(pid: int) -> set[str]:
+def open_files(pid: int) -> set[tuple[int, int]]:
     found = set()
     for entry in os.scandir(f"/proc/{pid}/fd"):
         with contextlib.suppress(OSError):
-            found.add(os.readlink(entry.path))
+            found.add(identity(entry.stat()))
     return found
+
+
+def identity(found: os.stat_result) -> tuple[int, int]:
+    return found.st_dev, found.st_ino
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,13 @@ pod, and a call that was killed half-way, lead to the same node.
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from cni import nft, sysctl
+from cni.attach import local_mac
 from cni.errors import ADDRESS_CONFLICT, INVALID_CONFIG, KERNEL_REFUSED, CniError
 from cni.link import address_add
 from cni.netlink import NetlinkSocket
@@ -38,13 +38,6 @@ def prepare(network: Network) -> None:
         nft.install(network.ranges())
 
 
-def _local_mac() -> str:
-    """A random locally administered address: a bridge without one of its own takes its lowest port's."""
-    raw = bytearray(os.urandom(6))
-    raw[0] = raw[0] & 0xFC | 0x02
-    return raw.hex(":")
-
-
 def _find(ip: IPRoute, name: str) -> Any:
     found = [one for one in ip.link("dump") if one.get_attr("IFLA_IFNAME") == name]
     return found[0] if found else None
@@ -54,8 +47,9 @@ def _bridge(ip: IPRoute, network: Network) -> int:
     name = network.bridge
     if _find(ip, name) is None:
         size = {"mtu": network.mtu} if network.mtu else {}
+        # One of its own: a bridge without takes its lowest port's.
         try:
-            ip.link("add", ifname=name, kind="bridge", address=_local_mac(), **size)
+            ip.link("add", ifname=name, kind="bridge", address=local_mac().hex(":"), **size)
         except NetlinkError as error:
             if error.code != EEXIST:
                 raise

@@ -14,6 +14,7 @@ import pytest
 from lab import rig
 from lab.installed import PLUGIN, Installation
 from lab.topology import plan
+from tests.system.plugin_node import Node
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -84,3 +85,14 @@ def make_lab(installation: Installation) -> Iterator[Callable[[RackKind], Lab]]:
     finally:
         for name in names:
             rig.down(name)
+
+
+@pytest.fixture
+def node(installation: Installation, tmp_path: Path) -> Iterator[Node]:
+    """A bare node with the installed plugin and a state directory of its own."""
+    made = Node(installation.plugin, tmp_path / "state")
+    made.up()
+    try:
+        yield made
+    finally:
+        made.down()

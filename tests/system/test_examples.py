@@ -10,12 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.system.plugin_node import Node
-
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from lab.installed import Installation
+    from tests.system.plugin_node import Node
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFLISTS = {path.name: path.read_text() for path in (ROOT / "examples/netconf").glob("*.conflist")}
@@ -25,16 +22,6 @@ def shown(language: str) -> str:
     """The one piece of README.md in that language."""
     (text,) = re.findall(rf"```{language}\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     return str(text)
-
-
-@pytest.fixture
-def node(installation: Installation, tmp_path: Path) -> Iterator[Node]:
-    made = Node(installation.plugin, tmp_path / "state")
-    made.up()
-    try:
-        yield made
-    finally:
-        made.down()
 
 
 @pytest.mark.parametrize("text", [*CONFLISTS.values(), shown("json")], ids=[*CONFLISTS.keys(), "README.md"])

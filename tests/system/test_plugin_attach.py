@@ -5,33 +5,17 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from tests.system.plugin_node import PODS, Node
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from lab.installed import Installation
 
 # Each would cost a large part of what the whole verb may take.
 TOO_SLOW = set(
     "asyncio click collections ctypes dataclasses enum functools grpc inspect ipaddress json jsonschema logging"
     " os pathlib pyroute2 re site socket sqlite3 subprocess typing".split()
 )
-
-
-@pytest.fixture
-def node(installation: Installation, tmp_path: Path) -> Iterator[Node]:
-    made = Node(installation.plugin, tmp_path / "state")
-    made.up()
-    try:
-        yield made
-    finally:
-        made.down()
 
 
 def route_set(node: Node, pod: str, family: str) -> set[tuple[str, str]]:

@@ -18,20 +18,7 @@ import pytest
 from tests.system.plugin_node import PODS, Answer, Node
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
-
-    from lab.installed import Installation
-
-
-@pytest.fixture
-def node(installation: Installation, tmp_path: Path) -> Iterator[Node]:
-    made = Node(installation.plugin, tmp_path / "state")
-    made.up()
-    try:
-        yield made
-    finally:
-        made.down()
 
 
 def refused(answer: Answer, code: int, says: str) -> None:

@@ -12,7 +12,18 @@ if TYPE_CHECKING:
 class Allocation:
     """An attachment and the addresses that it holds, each with its prefix length: `10.1.0.5/24`."""
 
-    __slots__ = ("addresses", "container", "host_ifname", "ifname", "netns", "network")
+    __slots__ = (
+        "addresses",
+        "container",
+        "detail",
+        "host_ifname",
+        "ifname",
+        "ipam",
+        "netns",
+        "netns_inode",
+        "network",
+        "pod",
+    )
 
     def __init__(
         self,
@@ -29,6 +40,11 @@ class Allocation:
         self.netns = netns
         self.host_ifname = host_ifname
         self.addresses = addresses
+        # What only the plugin's own verbs and those who look up a pod want to know.
+        self.netns_inode = 0
+        self.ipam = ""
+        self.pod = ""
+        self.detail: dict[str, object] = {}
 
     def __repr__(self) -> str:
         return f"Allocation({self.network} {self.container}/{self.ifname} {' '.join(self.addresses)})"

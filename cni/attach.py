@@ -13,42 +13,54 @@ from cni.errors import (
     CniError,
 )
 from cni.link import (
+    IFA_F_NODAD,
     Address,
     Link,
     address_add,
     address_dump,
     family_of,
+    group_delete,
     link_delete,
-    link_delete_named,
     link_get,
-    link_hairpin,
+    link_group,
     link_up,
     veth_create,
 )
 from cni.netlink import NetlinkSocket
 from cni.netns import enter
-from cni.rtnl import NextHop, Route, route_add
+from cni.rtnl import RT_SCOPE_LINK, RT_TABLE_MAIN, NextHop, Route, route_metrics, route_prepend
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cni.network import Network, PodRoute
-    from cni.spec import Call, PodAddress
+    from cni.network import Network, PodAddress, PodRoute
+    from cni.spec import Call
 
+EAGAIN = 11
 ENODEV = 19
 EEXIST = 17
 HOST_PREFIX = "anyp"
+IFB_PREFIX = "anyb"
 NETLINK_SECONDS = 10.0
+PORT_SECONDS = 5.0
 
 
 def host_ifname(container: str, ifname: str) -> str:
     """The name of the node's end, always the same for an attachment: DEL finds it without a record."""
+    return HOST_PREFIX + _digits(container, ifname)
+
+
+def ifb_ifname(container: str, ifname: str) -> str:
+    """The name of the device that limits what leaves the pod."""
+    return IFB_PREFIX + _digits(container, ifname)
+
+
+def _digits(container: str, ifname: str) -> str:
     from _blake2 import blake2b
 
     # 44 bits: two of 10,000 attachments collide with a chance of 3 in a million, and that is refused.
-    digest = blake2b(f"{container}/{ifname}".encode(), digest_size=6).hexdigest()
-    return HOST_PREFIX + digest[:11]
+    return blake2b(f"{container}/{ifname}".encode(), digest_size=6).hexdigest()[:11]
 
 
 def local_mac() -> bytes:
@@ -93,15 +105,26 @@ class Kernel:
         return {(one.ip, one.prefixlen) for one in found if one.index == index}
 
     def delete_made(self) -> None:
-        """Removes the link that this process made, and none that has its name since."""
+        """Removes the links that this process made, and none that has their names since."""
         name, address = self.making
-        link = self.link(name) if name else None
-        if link is not None and link.address == address:
-            self._delete(name, link_delete(link.index))
+        # The device that limits what leaves the pod has the address of the node's end.
+        for one in (name, IFB_PREFIX + name.removeprefix(HOST_PREFIX)) if name else ():
+            link = self.link(one)
+            if link is not None and link.address == address:
+                self._delete(one, link_delete(link.index))
 
-    def delete_link(self, name: str) -> None:
-        """Removes a link, the pod's end with it; none there is fine."""
-        self._delete(name, link_delete_named(name))
+    def delete_links(self, names: Sequence[str]) -> None:
+        """Removes links, each with its other end; none there is fine. Two take no longer than one that way."""
+        # A number that nobody chose: people number groups from 0 on.
+        group = 1 << 30 | int.from_bytes(posix.urandom(4), "big") >> 2
+        messages = [link_group(name, group) for name in names]
+        try:
+            verdicts = self.socket.request_each([*messages, group_delete(group)])
+        except OSError as error:
+            raise refused(f"the removal of links {', '.join(names)}", error) from None
+        for verdict in verdicts:
+            if verdict is not None and verdict.errno != ENODEV:
+                raise refused(f"the removal of links {', '.join(names)}", verdict)
 
     def _delete(self, name: str, message: bytes) -> None:
         try:
@@ -115,6 +138,10 @@ def refused(what: str, error: OSError) -> CniError:
     """What to answer when the kernel refuses or does not answer."""
     if isinstance(error, TimeoutError):
         return CniError(TRY_AGAIN_LATER, f"the kernel did not answer {what} within {NETLINK_SECONDS:.0f} s")
+    if error.errno == EAGAIN:
+        return CniError(
+            TRY_AGAIN_LATER, f"the kernel could not do {what} now: {error.strerror}; try again later"
+        )
     return CniError(KERNEL_REFUSED, f"the kernel refused {what}: {error.strerror}")
 
 
@@ -133,14 +160,27 @@ def connect(kernel: Kernel, network: Network, bridge: Link, call: Call, netns: i
     host = kernel.link(name)
     if host is None or host.address != own_mac:
         raise overtaken(call)
-    messages = [link_up(host.index, f"anypod {network.name} {call.container}/{call.ifname}")]
-    if network.hairpin:
-        messages.append(link_hairpin(host.index))
+    messages = [link_up(host.index, owner_alias(network.name, call.container, call.ifname))]
+    if network.hairpin or network.isolated:
+        from cni.port import port_set
+
+        messages.append(port_set(host.index, network.hairpin, network.isolated))
+    if network.vlan or network.vlan_trunk:
+        from cni.vlan import join
+
+        messages += join(network, bridge, host.index)
     try:
         kernel.socket.request(messages)
     except OSError as error:
         raise refused(f"the port {name} of bridge {network.bridge}", error) from None
+    # The node's routes are not for a pod to advertise.
+    sysctl.attempt(f"ipv6/conf/{name}/accept_ra", "0")
     return host
+
+
+def owner_alias(network: str, container: str, ifname: str) -> str:
+    """Whose a link is, for `ip link`, for GC, and for a state file that has to be made anew."""
+    return f"anypod {network} {container}/{ifname}"
 
 
 def overtaken(call: Call) -> CniError:
@@ -163,41 +203,96 @@ def _taken(kernel: Kernel, call: Call, name: str) -> CniError:
 
 
 def configure(
-    call: Call, netns: int, mac: bytes, addresses: Sequence[PodAddress], routes: Sequence[PodRoute]
+    call: Call,
+    netns: int,
+    mac: bytes,
+    network: Network,
+    addresses: Sequence[PodAddress],
+    routes: Sequence[PodRoute],
 ) -> None:
     """Enters the pod's namespace for good and gives its interface addresses and routes."""
     enter(netns)
-    if any(len(one.ip) == 16 for one in addresses):
-        for name in ("lo", call.ifname):
-            sysctl.ensure(f"ipv6/conf/{name}/disable_ipv6", "0")
     pod = Kernel()
     link = pod.link(call.ifname)
     if link is None or link.address != mac:
         raise overtaken(call)
-    messages = [address_add(link.index, one.ip, one.prefixlen) for one in addresses]
+    if network.host_only:
+        return
+    with_ipv6 = any(len(one.ip) == 16 for one in addresses)
+    if addresses:
+        _tune(call.ifname, network.enable_dad, with_ipv6)
+    flags = 0 if network.enable_dad else IFA_F_NODAD
+    messages = [address_add(link.index, one.ip, one.prefixlen, flags) for one in addresses]
     messages.append(link_up(link.index))
     try:
         pod.socket.request(messages)
+        if network.enable_dad and with_ipv6:
+            from cni.dad import settle
+
+            settle(pod, link)
         _add_routes(pod.socket, pod_routes(routes, addresses, link.index))
     except OSError as error:
         raise refused(f"addresses or routes of {call.ifname} in {call.netns}", error) from None
 
 
-def _add_routes(socket: NetlinkSocket, routes: Sequence[Route]) -> None:
-    """A route that the pod has already, from an earlier interface, wins, as with the reference plugins."""
-    for verdict in socket.request_each([route_add(one) for one in routes]):
+def _tune(ifname: str, detect: bool, with_ipv6: bool) -> None:
+    """What the kernel has to know before the interface comes up, as the reference plugin sets it."""
+    if with_ipv6:
+        for name in ("lo", ifname):
+            sysctl.ensure(f"ipv6/conf/{name}/disable_ipv6", "0")
+        sysctl.attempt(f"ipv6/conf/{ifname}/keep_addr_on_down", "1")
+    if detect:
+        sysctl.attempt(f"ipv6/conf/{ifname}/enhanced_dad", "1")
+    sysctl.attempt(f"ipv6/conf/{ifname}/accept_dad", "1" if detect else "0")
+    # Neighbours that remember another hardware address for a pod's address learn the new one.
+    sysctl.attempt(f"ipv4/conf/{ifname}/arp_notify", "1")
+
+
+def await_port(kernel: Kernel, host: Link) -> None:
+    """Waits until the bridge forwards for a port whose other end is up. CniError 11 where it does not."""
+    from time import monotonic, sleep
+
+    deadline = monotonic() + PORT_SECONDS
+    while True:
+        link = kernel.link(host.name)
+        if link is not None and link.running:
+            return
+        if link is None or monotonic() > deadline:
+            state = "vanished" if link is None else f"did not come up within {PORT_SECONDS:.0f} s"
+            raise CniError(
+                TRY_AGAIN_LATER, f"{host.name}, the node's end of the veth pair, {state}; try again later"
+            )
+        sleep(0.01)
+
+
+def _add_routes(socket: NetlinkSocket, routes: Sequence[bytes]) -> None:
+    """As the reference plugins do: before what another interface has; one that is there just so is fine."""
+    for verdict in socket.request_each(routes):
         if verdict is not None and verdict.errno != EEXIST:
             raise verdict
 
 
-def pod_routes(routes: Sequence[PodRoute], addresses: Sequence[PodAddress], index: int) -> list[Route]:
-    """The pod's routes; one without a gateway takes that of the first address of its family. Pure."""
+def pod_routes(routes: Sequence[PodRoute], addresses: Sequence[PodAddress], index: int) -> list[bytes]:
+    """The messages for the pod's routes; one without a gateway takes that of the first address of its family.
+
+    Pure. Without a gateway there too, or where the scope says so, what it leads to is on the link itself.
+    """
     gateways: dict[int, bytes] = {}
     for address in addresses:
-        gateways.setdefault(len(address.ip), address.gateway)
+        if address.gateway:
+            gateways.setdefault(len(address.ip), address.gateway)
     made = []
     for one in routes:
-        gateway = one.gateway or gateways[len(one.dst)]
-        hop = NextHop(gateway, index)
-        made.append(Route(family_of(one.dst), one.dst, one.prefixlen, nexthops=(hop,)))
+        gateway = one.gateway or b""
+        if not gateway and one.scope < RT_SCOPE_LINK:
+            gateway = gateways.get(len(one.dst), b"")
+        route = Route(
+            family_of(one.dst),
+            one.dst,
+            one.prefixlen,
+            table=one.table or RT_TABLE_MAIN,
+            metric=one.priority,
+            nexthops=(NextHop(gateway, index),),
+        )
+        made.append(route_prepend(route, one.scope, route_metrics(one.mtu, one.advmss)))
     return made

@@ -50,14 +50,6 @@ class Book:
         )
         return self._ip(query, (_family(first), first, last, but))
 
-    def held(self, first: bytes, last: bytes) -> int:
-        """See `cni.ipam.Book`."""
-        query = (
-            "SELECT count(*) FROM address WHERE network = ? AND family = ? AND ip BETWEEN ? AND ?"
-            " AND container IS NOT NULL"
-        )
-        return int(self._store.execute(query, (self._network, _family(first), first, last)).fetchone()[0])
-
 
 def _family(ip: bytes) -> int:
     return 4 if len(ip) == 4 else 6

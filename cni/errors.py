@@ -12,6 +12,8 @@ DECODING_FAILURE = 6
 INVALID_CONFIG = 7
 INVALID_NETNS = 8
 TRY_AGAIN_LATER = 11
+NOT_AVAILABLE = 50
+LIMITED_CONNECTIVITY = 51
 INTERNAL = 999
 
 # Codes of our own, which the specification leaves to plugins from 100 on.
@@ -20,6 +22,7 @@ ALREADY_ATTACHED = 101
 ADDRESS_CONFLICT = 102
 KERNEL_REFUSED = 103
 CHECK_FAILED = 104
+HOST_PORT_TAKEN = 105
 
 
 class CniError(Exception):
@@ -30,3 +33,7 @@ class CniError(Exception):
         self.code = code
         self.message = message
         self.details = details
+
+
+class DamagedError(CniError):
+    """The state file is no longer one; `rebuild` sets it aside and makes another from what the kernel shows."""

@@ -21,7 +21,9 @@ class FileLock:
         self._fd = -1
 
     def __enter__(self) -> None:
-        self._fd = posix.open(self._path, posix.O_RDWR | posix.O_CREAT | posix.O_CLOEXEC, 0o600)
+        self._fd = posix.open(
+            self._path, posix.O_RDWR | posix.O_CREAT | posix.O_CLOEXEC | posix.O_NOFOLLOW, 0o600
+        )
         deadline = time.monotonic() + self._seconds
         while True:
             try:

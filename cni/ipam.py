@@ -8,8 +8,8 @@ large to be used up, an hour of rest is enough: the book must not grow with ever
 
 from __future__ import annotations
 
-from cni.errors import EXHAUSTED, CniError
-from cni.network import to_bytes
+from cni.errors import INVALID_CONFIG, CniError
+from cni.network import ip_text, to_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,9 +36,6 @@ if TYPE_CHECKING:
         def any_released(self, first: bytes, last: bytes, but: bytes) -> bytes | None:
             """A released address between the two that another pool gave out (the range was changed since)."""
 
-        def held(self, first: bytes, last: bytes) -> int:
-            """How many addresses between the two are held."""
-
 
 LARGE = 1 << 16
 REST = 3600 * 10**9
@@ -46,7 +43,7 @@ REST = 3600 * 10**9
 
 def _never_given(book: Book, one: Range) -> bytes | None:
     start = book.cursor(one.pool)
-    number = int.from_bytes(start, "big") if start is not None else one.first
+    number = max(int.from_bytes(start, "big"), one.first) if start is not None else one.first
     while number <= one.last:
         ip = to_bytes(number, one.family)
         number += 1
@@ -71,8 +68,8 @@ def _choose(book: Book, one: Range, now: int) -> bytes | None:
     return ip
 
 
-def choose(book: Book, index: int, range_set: Sequence[Range], now: int) -> tuple[Range, bytes]:
-    """A free address of the set and the range that it is from; CniError 100 where all are held.
+def choose(book: Book, range_set: Sequence[Range], now: int) -> tuple[Range, bytes] | None:
+    """A free address of the set and the range that it is from; None where all are held.
 
     `now`: nanoseconds on the clock of the releases.
     """
@@ -80,10 +77,20 @@ def choose(book: Book, index: int, range_set: Sequence[Range], now: int) -> tupl
         ip = _choose(book, one, now)
         if ip is not None:
             return one, ip
-    held = [book.held(to_bytes(one.first, one.family), to_bytes(one.last, one.family)) for one in range_set]
-    raise CniError(
-        EXHAUSTED,
-        f"failed to allocate for range {index}: no IP addresses available in range set: "
-        + ",".join(str(one) for one in range_set)
-        + f"; {sum(held)} held by attachments; widen ipam.ranges or delete pods",
-    )
+    return None
+
+
+def requested(range_set: Sequence[Range], wanted: Sequence[bytes]) -> tuple[Range, bytes] | None:
+    """The first of the addresses asked for that the set has, and its range. CniError 7 for a gateway."""
+    for ip in wanted:
+        number = int.from_bytes(ip, "big")
+        for one in range_set:
+            if len(ip) != (4 if one.family == 4 else 16) or not one.first <= number <= one.last:
+                continue
+            if number == one.gateway:
+                raise CniError(
+                    INVALID_CONFIG,
+                    f"requested ip {ip_text(ip)} is subnet's gateway; ask for another, or set another gateway",
+                )
+            return one, ip
+    return None

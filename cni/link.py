@@ -9,13 +9,12 @@ import struct
 
 from cni.netlink import NLM_F_DUMP, attribute, attributes, message
 from cni.rtnl import (
-    AF_BRIDGE,
     AF_INET,
     AF_INET6,
     CREATE,
-    NLA_F_NESTED,
     NLM_F_REQUEST,
     REQUEST,
+    RTM_DELADDR,
     RTM_DELLINK,
     RTM_GETADDR,
     RTM_GETLINK,
@@ -26,25 +25,30 @@ from cni.rtnl import (
 )
 
 IFF_UP = 0x1
+IFF_PROMISC = 0x100
+IF_OPER_UP = b"\6"
 IFLA_ADDRESS = 1
 IFLA_IFNAME = 3
 IFLA_MTU = 4
 IFLA_LINK = 5
 IFLA_MASTER = 10
-IFLA_PROTINFO = 12
+IFLA_OPERSTATE = 16
 IFLA_LINKINFO = 18
 IFLA_IFALIAS = 20
+IFLA_GROUP = 27
 IFLA_NET_NS_FD = 28
 IFLA_INFO_KIND = 1
 IFLA_INFO_DATA = 2
+IFLA_INFO_SLAVE_DATA = 5
 VETH_INFO_PEER = 1
-IFLA_BRPORT_MODE = 4
 
 IFA_ADDRESS = 1
 IFA_LOCAL = 2
 IFA_BROADCAST = 4
 IFA_FLAGS = 8
 IFA_F_NODAD = 0x02
+IFA_F_DADFAILED = 0x08
+IFA_F_TENTATIVE = 0x40
 
 _LINK = struct.Struct("=BxHiII")
 _ADDRESS = struct.Struct("=BBBBI")
@@ -56,14 +60,33 @@ def _name(name: str) -> bytes:
 
 
 class Link:
-    """A network interface as the kernel tells it; `link` is its veth peer's index, 0 for none."""
+    """A network interface as the kernel tells it; `link` is its veth peer's index, 0 for none.
 
-    __slots__ = ("address", "alias", "index", "kind", "link", "master", "mtu", "name", "up")
+    `data` and `port` are the attributes of its kind, and of what it is a port of, not looked into.
+    """
+
+    __slots__ = (
+        "address",
+        "alias",
+        "data",
+        "index",
+        "kind",
+        "link",
+        "master",
+        "mtu",
+        "name",
+        "port",
+        "promisc",
+        "running",
+        "up",
+    )
 
     def __init__(self, payload: bytes) -> None:
         _, _, self.index, flags, _ = _LINK.unpack_from(payload)
         found = attributes(payload, _LINK.size)
         self.up = bool(flags & IFF_UP)
+        self.promisc = bool(flags & IFF_PROMISC)
+        self.running = found.get(IFLA_OPERSTATE) == IF_OPER_UP
         self.name = found.get(IFLA_IFNAME, b"").rstrip(b"\0").decode("ascii", "replace")
         self.alias = found.get(IFLA_IFALIAS, b"").rstrip(b"\0").decode("utf-8", "replace")
         self.address = found.get(IFLA_ADDRESS, b"")
@@ -72,6 +95,8 @@ class Link:
         self.link = u32(found.get(IFLA_LINK))
         info = attributes(found.get(IFLA_LINKINFO, b""), 0)
         self.kind = info.get(IFLA_INFO_KIND, b"").rstrip(b"\0").decode("ascii", "replace")
+        self.data = info.get(IFLA_INFO_DATA, b"")
+        self.port = info.get(IFLA_INFO_SLAVE_DATA, b"")
 
 
 def mac_text(address: bytes) -> str:
@@ -128,31 +153,35 @@ def link_up(index: int, alias: str = "") -> bytes:
     return message(RTM_SETLINK, REQUEST, body)
 
 
-def link_hairpin(index: int) -> bytes:
-    """Lets a bridge port send a frame back through the port that it came from."""
-    mode = attribute(IFLA_BRPORT_MODE, b"\1")
-    body = (_LINK.pack(AF_BRIDGE, 0, index, 0, 0), attribute(IFLA_PROTINFO | NLA_F_NESTED, mode))
-    return message(RTM_SETLINK, REQUEST, body)
-
-
 def link_delete(index: int) -> bytes:
     """Removes a link; a veth takes its peer along."""
     return message(RTM_DELLINK, REQUEST, (_LINK.pack(0, 0, index, 0, 0),))
 
 
-def link_delete_named(name: str) -> bytes:
-    """Removes the link of that name; a veth takes its peer along."""
-    return message(RTM_DELLINK, REQUEST, (_LINK.pack(0, 0, 0, 0, 0), attribute(IFLA_IFNAME, _name(name))))
+def link_group(name: str, group: int) -> bytes:
+    """Puts the link of that name into a group."""
+    body = (
+        _LINK.pack(0, 0, 0, 0, 0),
+        attribute(IFLA_IFNAME, _name(name)),
+        attribute(IFLA_GROUP, _U32.pack(group)),
+    )
+    return message(RTM_SETLINK, REQUEST, body)
+
+
+def group_delete(group: int) -> bytes:
+    """Removes all links of a group, in the time that one takes."""
+    return message(RTM_DELLINK, REQUEST, (_LINK.pack(0, 0, 0, 0, 0), attribute(IFLA_GROUP, _U32.pack(group))))
 
 
 class Address:
-    """An address on a link: packed (4 or 16 bytes), prefix length, index of the link."""
+    """An address on a link: packed (4 or 16 bytes), prefix length, index of the link, IFA_F_ flags."""
 
-    __slots__ = ("family", "index", "ip", "prefixlen")
+    __slots__ = ("family", "flags", "index", "ip", "prefixlen")
 
     def __init__(self, payload: bytes) -> None:
-        self.family, self.prefixlen, _, _, self.index = _ADDRESS.unpack_from(payload)
+        self.family, self.prefixlen, flags, _, self.index = _ADDRESS.unpack_from(payload)
         found = attributes(payload, _ADDRESS.size)
+        self.flags = u32(found.get(IFA_FLAGS)) or flags
         self.ip = found.get(IFA_LOCAL) or found.get(IFA_ADDRESS, b"")
 
 
@@ -161,19 +190,25 @@ def family_of(ip: bytes) -> int:
     return AF_INET if len(ip) == 4 else AF_INET6
 
 
-def address_add(index: int, ip: bytes, prefixlen: int) -> bytes:
-    """Puts an address on a link; IPv6 without duplicate address detection, which costs up to two seconds."""
+def address_add(index: int, ip: bytes, prefixlen: int, flags: int = IFA_F_NODAD) -> bytes:
+    """Puts an address on a link; `flags` are for IPv6, whose duplicate detection costs up to two seconds."""
     body = [
         _ADDRESS.pack(family_of(ip), prefixlen, 0, 0, index),
         attribute(IFA_LOCAL, ip),
         attribute(IFA_ADDRESS, ip),
     ]
     if len(ip) == 16:
-        body.append(attribute(IFA_FLAGS, _U32.pack(IFA_F_NODAD)))
+        body.append(attribute(IFA_FLAGS, _U32.pack(flags)))
     elif prefixlen < 31:
         host = (1 << (32 - prefixlen)) - 1
         body.append(attribute(IFA_BROADCAST, (int.from_bytes(ip, "big") | host).to_bytes(4, "big")))
     return message(RTM_NEWADDR, CREATE, body)
+
+
+def address_delete(index: int, ip: bytes, prefixlen: int) -> bytes:
+    """Takes an address off a link."""
+    body = (_ADDRESS.pack(family_of(ip), prefixlen, 0, 0, index), attribute(IFA_LOCAL, ip))
+    return message(RTM_DELADDR, REQUEST, body)
 
 
 def address_dump(index: int = 0) -> bytes:

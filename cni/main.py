@@ -12,10 +12,20 @@ from cni.errors import (
     KERNEL_REFUSED,
     TRY_AGAIN_LATER,
     CniError,
+    DamagedError,
 )
 from cni.jsonio import read_stdin, write_stdout
 from cni.netlink import NetlinkError
-from cni.spec import NEWEST, SUPPORTED, Call, config_version, error_object, parse_environment, versions
+from cni.spec import (
+    NEWEST,
+    SUPPORTED,
+    Call,
+    check_verb,
+    config_version,
+    error_object,
+    parse_environment,
+    versions,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,17 +42,58 @@ def _terminated(_number: int, _frame: object) -> None:
 
 
 def _run(call: Call, conf: dict[str, object], version: str, started: int) -> dict[str, object] | None:
-    if call.command == "CHECK":
+    check_verb(call.command, version)
+    if call.command == "ADD":
+        from cni.add import add
+
+        return add(call, conf, version)
+    if call.command == "DEL":
+        from cni.delete import delete
+
+        delete(call, conf)
+    elif call.command == "CHECK":
         from cni.check import check
 
         check(call, conf, version)
-        return None
-    from cni.verbs import add, delete
+    elif call.command == "STATUS":
+        from cni.status import status
 
-    if call.command == "ADD":
-        return add(call, conf, version, started)
-    delete(call, conf)
+        status(call, conf, version)
+    else:
+        from cni.gc import collect
+
+        collect(call, conf, started)
     return None
+
+
+def _healed(call: Call, conf: dict[str, object], version: str, started: int) -> dict[str, object] | None:
+    """Runs the verb. A damaged state file is set aside and made anew from what the kernel shows."""
+    try:
+        return _run(call, conf, version, started)
+    except Exception as error:
+        # Values that no plugin wrote end in exceptions of any kind; `heal` raises the error where the file is sound.
+        known = isinstance(error, CniError | OSError) and not isinstance(error, DamagedError)
+        if known or call.command == "STATUS":
+            raise
+        message = _heal(call, conf, error)
+    if call.command != "DEL":
+        raise CniError(TRY_AGAIN_LATER, message)
+    posix.write(2, f"{message}\n".encode())
+    return _run(call, conf, version, started)
+
+
+def _heal(call: Call, conf: dict[str, object], error: Exception) -> str:
+    from cni.rebuild import heal
+
+    try:
+        return heal(conf, error)
+    except CniError:
+        if call.command == "DEL":
+            # It can't be mended now, and the links go all the same.
+            from cni.delete import remove
+
+            remove(call, conf)
+        raise
 
 
 def _answer(error: CniError, version: str) -> NoReturn:
@@ -73,13 +124,14 @@ def main() -> NoReturn:
             posix._exit(0)
         call = parse_environment(posix.environ)
         answer: dict[str, object] | None = versions()
+        call.started = started
         if call.command != "VERSION":
             signal(SIGTERM, _terminated)
             conf = read_stdin()
             if not isinstance(conf, dict):
                 raise CniError(DECODING_FAILURE, "the configuration on stdin is no JSON object")
             version = config_version(conf)
-            answer = _run(call, conf, version, started)
+            answer = _healed(call, conf, version, started)
         if answer is not None:
             write_stdout(answer)
     except CniError as error:

@@ -6,268 +6,178 @@ Imported only then: jsonschema alone costs 80 ms.
 
 from __future__ import annotations
 
-import json
-from importlib.resources import files
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
-from jsonschema import Draft202012Validator
-
 from cni.errors import INVALID_CONFIG, UNSUPPORTED_FIELD, CniError
-from cni.network import Network, PodRoute, Range
-from cni.spec import LEGACY
-from cni.unserved import refuse_unserved
+from cni.network import BUILT_IN, NO_IPAM, Network, PodRoute
+from cni.ranges import address, check_gateways, check_sets, flat, range_sets, subnet
+from cni.schema import checked, wrong
 
 if TYPE_CHECKING:
-    from jsonschema.exceptions import ValidationError
+    from cni.ranges import Keyed
 
-Ip = IPv4Address | IPv6Address
-Subnet = IPv4Network | IPv6Network
 MIN_MTU = {4: 68, 6: 1280}
+HOST_LOCAL = "host-local"
+# An IPAM plugin that would attach pods itself, and the name that stands for none.
+NO_DELEGATES = ("anypod", NO_IPAM)
+MAX_VLAN = 4094
+MAX_IFNAME = 15
+DNS_KEYS = ("nameservers", "domain", "search", "options")
+# Keys that mean the same in the netconf and in the network.
+SAME = {
+    "bridge": "bridge",
+    "forceAddress": "force_address",
+    "hairpinMode": "hairpin",
+    "promiscMode": "promisc",
+    "portIsolation": "isolated",
+    "macspoofchk": "macspoofchk",
+    "enabledad": "enable_dad",
+    "disableContainerInterface": "host_only",
+    "preserveDefaultVlan": "preserve_default_vlan",
+    "requireSpeaker": "require_speaker",
+}
 
 
 def compile_network(conf: dict[str, Any], version: str) -> Network:
     """The network that `conf` describes. CniError 2 for what isn't served, 7 for what is wrong."""
-    conf = _without_nulls(conf)
-    error = next(iter(sorted(_validator().iter_errors(conf), key=lambda one: list(map(str, one.path)))), None)
-    if error is not None:
-        raise CniError(INVALID_CONFIG, _schema_message(error))
-    refuse_unserved(conf)
-    ipam = conf["ipam"]
-    sets = _range_sets(ipam)
-    _check_sets(sets, version)
+    conf = checked(conf)
+    fields: dict[str, Any] = {field: conf[key] for key, field in SAME.items() if key in conf}
+    fields["ipam"] = _ipam(conf)
     default_gateway = conf.get("isDefaultGateway", False)
-    gateway = default_gateway or conf.get("isGateway", False)
-    if gateway:
-        _check_gateways(sets)
-    for key, one in _flat(sets):
-        if gateway and not one.subnet <= one.gateway < one.subnet + (1 << _bits(one) - one.prefixlen):
-            raise _wrong(
-                f"{key}.gateway",
-                _text(one.gateway, one.family),
-                f"outside {one.subnet_text()}, so the bridge can't have it",
+    fields["is_default_gateway"] = default_gateway
+    fields["is_gateway"] = default_gateway or conf.get("isGateway", False)
+    fields["masquerade"] = _masquerade(conf) and fields["ipam"] != NO_IPAM
+    fields["vlan"] = _vlan(conf, fields)
+    fields["vlan_trunk"] = _trunk(conf.get("vlanTrunk", ()))
+    _check_pairs(conf, fields)
+    sets: list[list[Keyed]] = []
+    if fields["ipam"] == BUILT_IN:
+        sets = range_sets(conf["ipam"], conf.get("runtimeConfig", {}))
+        check_sets(sets, version)
+        if fields["is_gateway"]:
+            check_gateways(sets)
+        fields["routes"] = _routes(conf["ipam"])
+        fields["resolv_conf"] = "" if _has_dns(conf) else conf["ipam"].get("resolvConf", "")
+    fields["range_sets"] = [[one for _, one in ranges] for ranges in sets]
+    fields["mtu"] = _mtu(conf, sets)
+    fields["dns"] = {key: conf["dns"][key] for key in DNS_KEYS if conf.get("dns", {}).get(key)}
+    return Network(conf["name"], **fields)
+
+
+def _ipam(conf: dict[str, Any]) -> str:
+    """Where addresses come from. As with the reference plugin, an empty `ipam` stands for layer 2 alone."""
+    ipam = conf.get("ipam", {})
+    kind: str = ipam.get("type", "")
+    if kind in NO_DELEGATES:
+        raise wrong(
+            "ipam.type", kind, "no plugin that gives addresses; use host-local, or leave ipam out for none"
+        )
+    if kind == HOST_LOCAL or (not kind and set(ipam) - {"type"}):
+        return BUILT_IN
+    return kind or NO_IPAM
+
+
+def _has_dns(conf: dict[str, Any]) -> bool:
+    """Whether the netconf says itself what the result tells of name servers; an empty list does."""
+    dns = conf.get("dns", {})
+    return any(key in dns for key in DNS_KEYS if key != "domain") or bool(dns.get("domain"))
+
+
+def _masquerade(conf: dict[str, Any]) -> bool:
+    wished: bool = conf.get("ipMasq", False)
+    backend = conf.get("ipMasqBackend", "")
+    if wished and backend == "iptables":
+        raise CniError(
+            UNSUPPORTED_FIELD,
+            'ipMasqBackend: "iptables" is not served, anypod masquerades by one nftables table for the node;'
+            ' remove the key, or set it to "nftables"',
+        )
+    if wished and backend not in ("", "nftables"):
+        raise wrong("ipMasqBackend", backend, 'no backend; use "nftables", or remove the key')
+    return wished
+
+
+def _check_pairs(conf: dict[str, Any], fields: dict[str, Any]) -> None:
+    """CniError 7 for keys that exclude each other."""
+    if conf.get("hairpinMode") and conf.get("promiscMode"):
+        raise CniError(
+            INVALID_CONFIG,
+            "hairpinMode: true and promiscMode: true exclude each other: a promiscuous bridge sends a pod's"
+            " frames back to it already; remove one",
+        )
+    if conf.get("disableContainerInterface") and fields["ipam"] != NO_IPAM:
+        raise CniError(
+            INVALID_CONFIG,
+            "disableContainerInterface: true, so the pod's interface stays down and can't have addresses;"
+            " remove it, or ipam",
+        )
+
+
+def _vlan(conf: dict[str, Any], fields: dict[str, Any]) -> int:
+    vlan = int(conf.get("vlan", 0))
+    if not 0 <= vlan <= MAX_VLAN:
+        raise wrong("vlan", vlan, f"an invalid VLAN ID (must be between 0 and {MAX_VLAN})")
+    name = f"{conf.get('bridge', 'cni0')}.{vlan}"
+    if vlan and fields["is_gateway"] and fields["ipam"] != NO_IPAM and len(name) > MAX_IFNAME:
+        raise wrong(
+            "bridge",
+            conf["bridge"],
+            f"too long: the gateway of VLAN {vlan} is on the interface {name}, whose name may have"
+            f" {MAX_IFNAME} characters; shorten it",
+        )
+    return vlan
+
+
+def _trunk(items: list[dict[str, Any]]) -> list[int]:
+    """The VLANs of a trunk, in order."""
+    found: set[int] = set()
+    for number, one in enumerate(items):
+        key = f"vlanTrunk[{number}]"
+        given = {
+            name: _trunk_vlan(f"{key}.{name}", one[name]) for name in ("minID", "maxID", "id") if name in one
+        }
+        if ("minID" in given) != ("maxID" in given):
+            missing = "maxID" if "minID" in given else "minID"
+            raise CniError(
+                INVALID_CONFIG,
+                f"{key}: minID and maxID should be configured simultaneously, {missing} is missing; set it",
             )
+        if "minID" in given and given["minID"] > given["maxID"]:
+            raise wrong(f"{key}.minID", given["minID"], f"greater than maxID {given['maxID']}; exchange them")
+        if "minID" in given:
+            found.update(range(given["minID"], given["maxID"] + 1))
+        if "id" in given:
+            found.add(given["id"])
+    return sorted(found)
+
+
+def _trunk_vlan(key: str, value: float) -> int:
+    vlan = int(value)
+    if not 0 < vlan <= MAX_VLAN:
+        name = key.rpartition(".")[2]
+        raise wrong(key, vlan, f"an incorrect trunk {name} parameter (must be between 1 and {MAX_VLAN})")
+    return vlan
+
+
+def _mtu(conf: dict[str, Any], sets: list[list[Keyed]]) -> int:
     mtu = int(conf.get("mtu", 0))  # 1500.0 is an integer in JSON
-    least = max(MIN_MTU[one.family] for _, one in _flat(sets))
+    least = max([MIN_MTU[one.family] for _, one in flat(sets)], default=MIN_MTU[4])
     if 0 < mtu < least:
-        raise _wrong("mtu", mtu, f"below {least}, the least that the ranges' families need")
-    return Network(
-        conf["name"],
-        conf.get("bridge", "cni0"),
-        mtu,
-        gateway,
-        default_gateway,
-        conf.get("hairpinMode", False),
-        conf.get("ipMasq", False),
-        sets,
-        _routes(ipam, sets),
-        {key: value for key, value in conf.get("dns", {}).items() if value},
-    )
+        raise wrong("mtu", mtu, f"below {least}, the least that the ranges' families need")
+    return mtu
 
 
-def _without_nulls(value: Any) -> Any:
-    """As the reference plugins read JSON: null is the same as no key."""
-    if isinstance(value, dict):
-        return {key: _without_nulls(inner) for key, inner in value.items() if inner is not None}
-    return [_without_nulls(inner) for inner in value] if isinstance(value, list) else value
-
-
-def _validator() -> Draft202012Validator:
-    schema = json.loads(files("cni").joinpath("netconf.schema.json").read_text(encoding="utf-8"))
-    return Draft202012Validator(schema)
-
-
-def _key(path: Any) -> str:
-    shown = ""
-    for part in path:
-        shown += f"[{part}]" if isinstance(part, int) else f".{part}" if shown else str(part)
-    return shown or "netconf"
-
-
-def _shown(value: object) -> str:
-    text = json.dumps(value, default=str)
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
-def _wrong(key: str, value: object, why: str) -> CniError:
-    return CniError(INVALID_CONFIG, f"{key}: {_shown(value)} is {why}")
-
-
-def _schema_message(error: ValidationError) -> str:
-    key = _key(error.absolute_path)
-    instance: Any = error.instance
-    if error.validator == "required":
-        missing = next(name for name in _required(error) if name not in instance)
-        inner = f"{key}.{missing}" if key != "netconf" else missing
-        return f"{inner}: is missing; set it"
-    if error.validator == "type":
-        return f"{key}: {_shown(error.instance)} must be of type {error.validator_value}"
-    rule = _shown(error.validator_value)
-    return f"{key}: {_shown(error.instance)} does not keep the rule {error.validator} {rule}"
-
-
-def _required(error: ValidationError) -> list[str]:
-    names: Any = error.validator_value
-    return list(names)
-
-
-def _address(key: str, text: str) -> Ip:
-    try:
-        found = ip_address(text)
-    except ValueError:
-        raise _wrong(key, text, "no IP address; write it like 10.1.0.5 or fd00::5") from None
-    if getattr(found, "scope_id", None):
-        raise _wrong(key, text, "an address with a zone; leave the part behind % away")
-    return found
-
-
-def _subnet(key: str, text: str) -> Subnet:
-    try:
-        found = ip_network(text, strict=False)
-    except ValueError:
-        raise _wrong(key, text, "no subnet; write it like 10.1.0.0/24 or fd00::/64") from None
-    if not text.partition("/")[2].isdigit():
-        raise _wrong(key, text, "without its prefix length; write it like 10.1.0.0/24")
-    if ip_address(text.partition("/")[0]) != found.network_address:
-        raise CniError(
-            INVALID_CONFIG,
-            f"{key}: {_shown(text)} has host bits set. For a subnet mask of length {found.prefixlen}"
-            f" the network address is {found.network_address}",
-        )
-    return found
-
-
-def _range(key: str, conf: dict[str, Any]) -> Range:
-    subnet = _subnet(f"{key}.subnet", conf["subnet"])
-    if subnet.prefixlen > subnet.max_prefixlen - 2:
-        raise _wrong(
-            f"{key}.subnet", conf["subnet"], "too small to allocate from; use a /30 (IPv6: /126) or larger"
-        )
-    if subnet.prefixlen == 0 or subnet.is_multicast or subnet.is_loopback or subnet.is_link_local:
-        raise _wrong(f"{key}.subnet", conf["subnet"], "no subnet that pods can have; choose a private one")
-    gateway = _member(key, "gateway", conf, subnet) or subnet.network_address + 1
-    if gateway == subnet.network_address or (subnet.version == 4 and gateway == subnet.broadcast_address):
-        raise _wrong(f"{key}.gateway", str(gateway), f"the network or broadcast address of {subnet}")
-    first = _inside(key, "rangeStart", conf, subnet) or subnet.network_address + 1
-    # IPv6 has no broadcast address.
-    last = _inside(key, "rangeEnd", conf, subnet) or subnet.broadcast_address - (
-        1 if subnet.version == 4 else 0
-    )
-    if int(first) > int(last):
-        raise _wrong(f"{key}.rangeStart", str(first), f"behind rangeEnd {last}; exchange them")
-    if first == last == gateway:
-        raise _wrong(f"{key}.rangeStart", str(first), "the gateway and all of the range; widen it")
-    start = int(subnet.network_address)
-    return Range(subnet.version, start, subnet.prefixlen, int(first), int(last), int(gateway))
-
-
-def _member(key: str, name: str, conf: dict[str, Any], subnet: Subnet) -> Ip | None:
-    if name not in conf:
-        return None
-    found = _address(f"{key}.{name}", conf[name])
-    if found.version != subnet.version:
-        raise _wrong(f"{key}.{name}", conf[name], f"of another family than subnet {subnet}")
-    return found
-
-
-def _inside(key: str, name: str, conf: dict[str, Any], subnet: Subnet) -> Ip | None:
-    found = _member(key, name, conf, subnet)
-    if found is None:
-        return None
-    if found not in subnet:
-        raise _wrong(
-            f"{key}.{name}", conf[name], f"not in network {subnet}; choose one inside it or change the subnet"
-        )
-    if found == subnet.network_address or (subnet.version == 4 and found == subnet.broadcast_address):
-        raise _wrong(
-            f"{key}.{name}", conf[name], f"the network or broadcast address of {subnet}; no pod can have it"
-        )
-    return found
-
-
-def _range_sets(ipam: dict[str, Any]) -> list[list[Range]]:
-    sets = []
-    if "subnet" in ipam:
-        # The old form is one set of one range, and comes first, as with host-local.
-        sets.append([_range("ipam", ipam)])
-    else:
-        for name in ("rangeStart", "rangeEnd", "gateway"):
-            if name in ipam:
-                raise _wrong(
-                    f"ipam.{name}", ipam[name], "without ipam.subnet; set that, or move it into ipam.ranges"
-                )
-    for number, one in enumerate(ipam.get("ranges", ())):
-        sets.append([_range(f"ipam.ranges[{number}][{index}]", conf) for index, conf in enumerate(one)])
-    if not sets:
-        raise CniError(
-            INVALID_CONFIG, "ipam.ranges: no range to allocate from; set ipam.ranges or ipam.subnet"
-        )
-    return sets
-
-
-def _flat(sets: list[list[Range]]) -> list[tuple[str, Range]]:
-    return [(f"ipam.ranges[{n}][{i}]", one) for n, ranges in enumerate(sets) for i, one in enumerate(ranges)]
-
-
-def _check_sets(sets: list[list[Range]], version: str) -> None:
-    for number, ranges in enumerate(sets):
-        if len({one.family for one in ranges}) > 1:
-            raise CniError(
-                INVALID_CONFIG,
-                f"ipam.ranges[{number}]: IPv4 and IPv6 in one set; give each family a set of its own",
-            )
-    for (key, one), (other_key, other) in combinations(_flat(sets), 2):
-        if one.family == other.family and one.first <= other.last and other.first <= one.last:
-            raise CniError(
-                INVALID_CONFIG,
-                f"{key} ({one}) overlaps {other_key} ({other}); take the shared part out of one",
-            )
-    families = [ranges[0].family for ranges in sets]
-    if version in LEGACY and len(families) != len(set(families)):
-        raise CniError(
-            INVALID_CONFIG,
-            f'cniVersion: "{version}" knows one address of a family; use 0.3.0 or newer for more sets',
-        )
-
-
-def _check_gateways(sets: list[list[Range]]) -> None:
-    for (key, one), (other_key, other) in combinations(_flat(sets), 2):
-        same = (one.family, one.subnet, one.prefixlen) == (other.family, other.subnet, other.prefixlen)
-        if same and one.gateway != other.gateway:
-            raise CniError(
-                INVALID_CONFIG,
-                f"{other_key}.gateway: {_text(other.gateway, other.family)} is another gateway for the subnet"
-                f" {one.subnet_text()} than that of {key}; give both the same",
-            )
-
-
-def _routes(ipam: dict[str, Any], sets: list[list[Range]]) -> list[PodRoute]:
+def _routes(ipam: dict[str, Any]) -> list[PodRoute]:
     routes = []
     for number, conf in enumerate(ipam.get("routes", ())):
         key = f"ipam.routes[{number}]"
-        unserved = sorted(set(conf) - {"dst", "gw"})
-        if unserved:
-            raise CniError(
-                UNSUPPORTED_FIELD, f"{key}.{unserved[0]}: {_shown(conf[unserved[0]])} is not served; drop it"
-            )
-        dst = _subnet(f"{key}.dst", conf["dst"])
-        gateway = _address(f"{key}.gw", conf["gw"]) if "gw" in conf else None
+        dst = subnet(f"{key}.dst", conf["dst"])
+        gateway = address(f"{key}.gw", conf["gw"]) if "gw" in conf else None
         if gateway is not None and gateway.version != dst.version:
-            raise _wrong(f"{key}.gw", conf["gw"], f"of another family than dst {dst}")
-        if dst.version not in {ranges[0].family for ranges in sets}:
-            raise _wrong(
-                f"{key}.dst", conf["dst"], "of a family that no range has; add a range of that family"
-            )
-        routes.append(
-            PodRoute(dst.network_address.packed, dst.prefixlen, gateway.packed if gateway else None)
-        )
+            raise wrong(f"{key}.gw", conf["gw"], f"of another family than dst {dst}")
+        one = PodRoute(dst.network_address.packed, dst.prefixlen, gateway.packed if gateway else None)
+        for name in ("mtu", "advmss", "priority", "table", "scope"):
+            if name in conf:
+                setattr(one, name, int(conf[name]))
+        routes.append(one)
     return routes
-
-
-def _bits(one: Range) -> int:
-    return 32 if one.family == 4 else 128
-
-
-def _text(number: int, family: int) -> str:
-    return str(IPv4Address(number) if family == 4 else IPv6Address(number))

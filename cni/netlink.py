@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from _socket import AF_NETLINK, SO_RCVBUF, SOCK_CLOEXEC, SOCK_RAW, SOL_SOCKET, socket
+from posix import strerror
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ SOL_NETLINK = 270
 NETLINK_CAP_ACK = 10
 NETLINK_EXT_ACK = 11
 NETLINK_GET_STRICT_CHK = 12
+SO_SNDBUFFORCE = 32
 SO_RCVBUFFORCE = 33
 
 NLMSG_ERROR = 2
@@ -37,6 +39,8 @@ _ATTRIBUTE = struct.Struct("=HH")
 # socket memory, all of which must fit the receive buffer while the batch runs.
 BATCH = 500
 RECEIVE_BUFFER = 4 << 20
+# What fits the default of 208 KiB, since a batch of nfnetlink is one datagram.
+SEND_BUFFER = 128 << 10
 BUFFER = 1 << 17
 DUMP_TRIES = 5
 
@@ -47,12 +51,6 @@ class NetlinkError(OSError):
     def __init__(self, code: int, message: str, index: int = 0) -> None:
         super().__init__(code, message)
         self.index = index
-
-
-def _text(code: int) -> str:
-    from os import strerror
-
-    return strerror(code)
 
 
 def _error(code: int, flags: int, payload: bytes, index: int) -> NetlinkError:
@@ -70,7 +68,7 @@ def _error(code: int, flags: int, payload: bytes, index: int) -> NetlinkError:
                 words = payload[offset + 4 : offset + length].rstrip(b"\0")
                 return NetlinkError(code, words.decode("utf-8", "replace"), index)
             offset += (length + 3) & ~3
-    return NetlinkError(code, _text(code), index)
+    return NetlinkError(code, strerror(code), index)
 
 
 class NetlinkSocket:
@@ -130,20 +128,37 @@ class NetlinkSocket:
             verdicts += self._batch(messages[start : start + BATCH], start)
         return verdicts
 
+    def transaction(self, begin: bytes, messages: Sequence[bytes], end: bytes) -> list[NetlinkError | None]:
+        """Sends all as one nfnetlink batch, of which all takes effect or nothing; the verdict of each message."""
+        data = b"".join([self._number(message) for message in (begin, *messages)]) + end
+        if len(data) > SEND_BUFFER:
+            self._enlarge()
+            self._socket.setsockopt(SOL_SOCKET, SO_SNDBUFFORCE, len(data))
+        self._socket.send(data)
+        first = self._sequence - len(messages) + 1
+        return self._verdicts(first, len(messages), 0, head=first - 1)
+
     def _batch(self, messages: Sequence[bytes], start: int) -> list[NetlinkError | None]:
         first = self._sequence + 1
-        verdicts: list[NetlinkError | None] = [None] * len(messages)
         self._socket.send(b"".join([self._number(message) for message in messages]))
-        waiting = len(messages)
+        return self._verdicts(first, len(messages), start)
+
+    def _verdicts(self, first: int, count: int, start: int, head: int = 0) -> list[NetlinkError | None]:
+        verdicts: list[NetlinkError | None] = [None] * count
+        waiting = count
         while waiting:
             for kind, flags, sequence, payload in self._messages():
-                index = sequence - first
-                if kind != NLMSG_ERROR or not 0 <= index < len(messages):
+                if kind != NLMSG_ERROR:
                     continue
-                waiting -= 1
+                index = sequence - first
                 code = -_ERROR.unpack_from(payload)[0]
-                if code:
-                    verdicts[index] = _error(code, flags, payload, start + index)
+                if head and sequence == head and code:
+                    # The head of a batch is answered where none of it is looked at.
+                    raise _error(code, flags, payload, 0)
+                if 0 <= index < count:
+                    waiting -= 1
+                    if code:
+                        verdicts[index] = _error(code, flags, payload, start + index)
         return verdicts
 
     def request(self, messages: Sequence[bytes]) -> None:

@@ -12,13 +12,14 @@ NS_GET_NSTYPE = 0xB703
 SELF = "/proc/self/ns/net"
 
 
-def open_netns(path: str) -> int:
-    """A descriptor of the namespace at `path`. CniError 3 where there is none, 8 for the plugin's own."""
+def open_netns(path: str, own: bool = False) -> int:
+    """A descriptor of the namespace at `path`. CniError 3 where there is none, 8 for the plugin's own unless `own`."""
     try:
         # O_NONBLOCK: a path that leads to a FIFO must not hang the runtime.
         fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NONBLOCK)
-    except OSError as error:
-        raise CniError(UNKNOWN_CONTAINER, f"failed to open netns {path!r}: {error.strerror}") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise CniError(UNKNOWN_CONTAINER, f"failed to open netns {path!r}: {reason}") from None
     try:
         kind = ioctl(fd, NS_GET_NSTYPE)
     except OSError:
@@ -26,13 +27,32 @@ def open_netns(path: str) -> int:
     if kind != CLONE_NEWNET:
         posix.close(fd)
         raise CniError(INVALID_NETNS, f"CNI_NETNS={path!r} is no network namespace")
-    own, other = posix.stat(SELF), posix.fstat(fd)
-    if (own.st_dev, own.st_ino) == (other.st_dev, other.st_ino):
+    if not own and inode(path) == inode(SELF):
         posix.close(fd)
-        raise CniError(
-            INVALID_NETNS, f"CNI_NETNS={path!r} is the plugin's own network namespace, not a pod's"
-        )
+        raise _own(path)
     return fd
+
+
+def inode(path: str) -> tuple[int, int]:
+    """What tells one namespace from another, whatever path leads to it; (0, 0) where there is none."""
+    try:
+        found = posix.stat(path)
+    except (OSError, ValueError):
+        return 0, 0
+    return found.st_dev, found.st_ino
+
+
+def refuse_own(path: str) -> None:
+    """CniError 8 where `path` leads to the plugin's own namespace; one that is gone is fine."""
+    if path and inode(path) == inode(SELF):
+        raise _own(path)
+
+
+def _own(path: str) -> CniError:
+    return CniError(
+        INVALID_NETNS,
+        f"CNI_NETNS={path!r} is the plugin's own network namespace, not a pod's; CNI_NETNS_OVERRIDE=1 allows it",
+    )
 
 
 def enter(fd: int) -> None:

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from cni.allocation import Allocation, fetch
 from cni.sqlite import DatabaseError, connect
-from cni.store import APPLICATION_ID, FILE, SCHEMA_VERSION, WAIT_SECONDS
+from cni.statefile import APPLICATION_ID, FILE, SCHEMA_VERSION, WAIT_SECONDS
 
 
 class StateError(Exception):
@@ -48,7 +48,8 @@ class StateReader:
                     raise StateError(
                         f"{self.path} is another program's database; set state.dir to the plugin's stateDir"
                     )
-                if db.execute("PRAGMA user_version").fetchone()[0] != SCHEMA_VERSION:
+                # What is read here has been the same since version 1.
+                if db.execute("PRAGMA user_version").fetchone()[0] > SCHEMA_VERSION:
                     raise StateError(
                         f"{self.path} was written by another version of anypod; install one version of both"
                     )

@@ -41,8 +41,11 @@ RTA_DST = 1
 RTA_OIF = 4
 RTA_GATEWAY = 5
 RTA_PRIORITY = 6
+RTA_METRICS = 8
 RTA_MULTIPATH = 9
 RTA_TABLE = 15
+RTAX_MTU = 2
+RTAX_ADVMSS = 8
 RTN_UNICAST = 1
 RTN_BLACKHOLE = 6
 RTN_UNREACHABLE = 7
@@ -184,6 +187,23 @@ def route_add(route: Route) -> bytes:
     """Makes the route; refused (EEXIST) where one with the same destination, metric and table stands."""
     body = [_header(route, _scope(route), route.protocol), *_selectors(route), *_hops(route.nexthops)]
     return message(RTM_NEWROUTE, CREATE, body)
+
+
+def route_prepend(route: Route, scope: int = -1, metrics: bytes = b"") -> bytes:
+    """Makes the route before one with the same destination, metric and table; in IPv6 as another path of it.
+
+    Scope -1: the one that fits. `metrics` are what `route_metrics` made. EEXIST where this very route stands.
+    """
+    header = _header(route, _scope(route) if scope < 0 else scope, route.protocol)
+    body = [header, *_selectors(route), *_hops(route.nexthops), metrics]
+    return message(RTM_NEWROUTE, REQUEST | NLM_F_CREATE, body)
+
+
+def route_metrics(mtu: int, advmss: int) -> bytes:
+    """The attribute with a path's MTU and the TCP segment size to announce; 0 for none."""
+    given = ((RTAX_MTU, mtu), (RTAX_ADVMSS, advmss))
+    found = b"".join([attribute(kind, _U32.pack(number)) for kind, number in given if number])
+    return attribute(RTA_METRICS | NLA_F_NESTED, found) if found else b""
 
 
 def route_delete(route: Route) -> bytes:

@@ -1,28 +1,27 @@
-"""What the CNI specification fixes: environment, versions, and the shape of results and errors. Pure."""
+"""What the CNI specification fixes of a call: environment, versions, names, and the shape of errors. Pure."""
 
 from __future__ import annotations
 
 from cni.errors import INCOMPATIBLE_VERSION, INVALID_CONFIG, INVALID_ENVIRONMENT, CniError
-from cni.link import mac_text
-from cni.network import ip_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    from cni.network import PodRoute
-
-SUPPORTED = ("0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0")
+SUPPORTED = ("0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
 NEWEST = SUPPORTED[-1]
 IMPLIED_VERSION = "0.1.0"
 LEGACY = ("0.1.0", "0.2.0")
-WITHOUT_CHECK = ("0.1.0", "0.2.0", "0.3.0", "0.3.1")
-WITH_IP_VERSION = ("0.3.0", "0.3.1", "0.4.0")
+# The first version that has the verb.
+SINCE = {"CHECK": "0.4.0", "GC": "1.1.0", "STATUS": "1.1.0"}
 
 _REQUIRED = {
     "ADD": ("CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME"),
     "DEL": ("CNI_CONTAINERID", "CNI_IFNAME"),
     "CHECK": ("CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME"),
+    # The specification wants CNI_PATH with GC; it is needed where another plugin is delegated to, and missed there.
+    "GC": (),
+    "STATUS": (),
     "VERSION": (),
 }
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
@@ -30,19 +29,27 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 MAX_ID = 255
 MAX_IFNAME = 15
 MAX_PATH = 4096
+TRUE = ("1", "true")
+# Of CNI_ARGS. Kubernetes' runtimes add more, with IgnoreUnknown=1.
+KNOWN_ARGS = ("IgnoreUnknown", "IP", "MAC", "K8S_POD_NAMESPACE", "K8S_POD_NAME")
 
 
 class Call:
     """What the runtime asks: the verb and the attachment that it is for."""
 
-    __slots__ = ("args", "command", "container", "ifname", "netns")
+    __slots__ = ("args", "command", "container", "ifname", "netns", "own_netns", "path", "started")
 
-    def __init__(self, command: str, container: str, netns: str, ifname: str, args: dict[str, str]) -> None:
+    def __init__(self, command: str, container: str = "", netns: str = "", ifname: str = "") -> None:
         self.command = command
         self.container = container
         self.netns = netns
         self.ifname = ifname
-        self.args = args
+        # CNI_ARGS; CNI_PATH; whether CNI_NETNS may be the plugin's own namespace.
+        self.args: dict[str, str] = {}
+        self.path = ""
+        self.own_netns = False
+        # When the call began, on the clock of the state file.
+        self.started = 0
 
 
 def _variable(environ: Mapping[bytes, bytes], name: str) -> str:
@@ -84,8 +91,8 @@ def parse_args(text: str) -> dict[str, str]:
         if not equals or not key:
             raise CniError(INVALID_ENVIRONMENT, f"CNI_ARGS: {pair[:80]!r} is no KEY=VALUE pair")
         found[key] = value
-    if found.get("IgnoreUnknown", "").lower() not in ("1", "true"):
-        unknown = sorted(key for key in found if key != "IgnoreUnknown")
+    if found.get("IgnoreUnknown", "").lower() not in TRUE:
+        unknown = sorted(key for key in found if key not in KNOWN_ARGS)
         if unknown:
             raise CniError(
                 INVALID_ENVIRONMENT,
@@ -107,8 +114,18 @@ def parse_environment(environ: Mapping[bytes, bytes]) -> Call:
     missing = [name for name in _REQUIRED[command] if not environ.get(name.encode())]
     if missing:
         raise CniError(INVALID_ENVIRONMENT, f"required env variables [{','.join(missing)}] missing")
+    call = Call(command, container, netns, ifname)
     if command == "VERSION":
-        return Call(command, "", "", "", {})
+        return call
+    call.path = _variable(environ, "CNI_PATH")
+    if _REQUIRED[command]:
+        _check_names(container, ifname)
+        call.args = parse_args(_variable(environ, "CNI_ARGS"))
+        call.own_netns = _variable(environ, "CNI_NETNS_OVERRIDE").lower() in TRUE
+    return call
+
+
+def _check_names(container: str, ifname: str) -> None:
     if len(container) > MAX_ID:
         raise CniError(
             INVALID_ENVIRONMENT, f"CNI_CONTAINERID has {len(container)} characters; at most {MAX_ID}"
@@ -122,7 +139,6 @@ def parse_environment(environ: Mapping[bytes, bytes]) -> Call:
             INVALID_ENVIRONMENT,
             f"CNI_IFNAME={ifname[:80]!r} is no interface name: at most {MAX_IFNAME} characters, no space / : %",
         )
-    return Call(command, container, netns, ifname, parse_args(_variable(environ, "CNI_ARGS")))
 
 
 def config_version(conf: dict[str, object]) -> str:
@@ -139,6 +155,17 @@ def config_version(conf: dict[str, object]) -> str:
     return version
 
 
+def check_verb(command: str, version: str) -> None:
+    """CniError 1 where the configuration's version is older than the verb."""
+    since = SINCE.get(command)
+    if since is not None and SUPPORTED.index(version) < SUPPORTED.index(since):
+        raise CniError(
+            INCOMPATIBLE_VERSION,
+            f"config version does not allow {command}",
+            f"config is {version}, {command} needs {since} or newer",
+        )
+
+
 def network_name(conf: dict[str, object]) -> str:
     """The network's name; CniError 7 where it is missing or has characters that no file name should have."""
     name = conf.get("name")
@@ -149,92 +176,6 @@ def network_name(conf: dict[str, object]) -> str:
             INVALID_CONFIG, f'invalid characters found in network name: "name" is {str(name)[:80]!r}'
         )
     return name
-
-
-class PodAddress:
-    """An address that a pod got: packed, with its prefix length and its gateway (packed)."""
-
-    __slots__ = ("gateway", "ip", "prefixlen")
-
-    def __init__(self, ip: bytes, prefixlen: int, gateway: bytes) -> None:
-        self.ip = ip
-        self.prefixlen = prefixlen
-        self.gateway = gateway
-
-    def text(self) -> str:
-        """`10.1.0.5/24`."""
-        return f"{ip_text(self.ip)}/{self.prefixlen}"
-
-
-class Interface:
-    """An interface of a result; `sandbox` is empty for those of the node."""
-
-    __slots__ = ("address", "name", "sandbox")
-
-    def __init__(self, name: str, address: bytes, sandbox: str = "") -> None:
-        self.name = name
-        self.address = address
-        self.sandbox = sandbox
-
-    def json(self) -> dict[str, object]:
-        """As results show it."""
-        shown: dict[str, object] = {"name": self.name, "mac": mac_text(self.address)}
-        if self.sandbox:
-            shown["sandbox"] = self.sandbox
-        return shown
-
-
-def _route(route: PodRoute) -> dict[str, object]:
-    shown: dict[str, object] = {"dst": f"{ip_text(route.dst)}/{route.prefixlen}"}
-    if route.gateway is not None:
-        shown["gw"] = ip_text(route.gateway)
-    return shown
-
-
-def result(
-    version: str,
-    interfaces: Sequence[Interface],
-    addresses: Sequence[PodAddress],
-    routes: Sequence[PodRoute],
-    dns: dict[str, object],
-) -> dict[str, object]:
-    """ADD's answer in the shape of `version`; the last interface is the pod's."""
-    if version in LEGACY:
-        return _legacy_result(version, addresses, routes, dns)
-    ips = []
-    for address in addresses:
-        shown: dict[str, object] = {
-            "address": address.text(),
-            "gateway": ip_text(address.gateway),
-            "interface": len(interfaces) - 1,
-        }
-        if version in WITH_IP_VERSION:
-            shown["version"] = "4" if len(address.ip) == 4 else "6"
-        ips.append(shown)
-    answer: dict[str, object] = {
-        "cniVersion": version,
-        "interfaces": [one.json() for one in interfaces],
-        "ips": ips,
-        "dns": dns,
-    }
-    if routes:
-        answer["routes"] = [_route(one) for one in routes]
-    return answer
-
-
-def _legacy_result(
-    version: str, addresses: Sequence[PodAddress], routes: Sequence[PodRoute], dns: dict[str, object]
-) -> dict[str, object]:
-    answer: dict[str, object] = {"cniVersion": version, "dns": dns}
-    for key, length in (("ip4", 4), ("ip6", 16)):
-        for address in addresses:
-            if len(address.ip) == length and key not in answer:
-                shown: dict[str, object] = {"ip": address.text(), "gateway": ip_text(address.gateway)}
-                own = [_route(one) for one in routes if len(one.dst) == length]
-                if own:
-                    shown["routes"] = own
-                answer[key] = shown
-    return answer
 
 
 def error_object(version: str, error: CniError) -> dict[str, object]:

@@ -1,168 +1,61 @@
-"""The state file: which attachment holds which addresses. The plugin writes it, the speaker reads it.
-
-SQLite in WAL mode: readers never wait, and a process killed at any instruction leaves
-either all of its transaction or nothing of it. The file ends with the boot, as the
-pods do: one that an earlier boot left is emptied.
-"""
+"""Who holds what, as the plugin writes it: attachments, their addresses and nftables elements, networks seen."""
 
 from __future__ import annotations
 
-import posix
-import time
-
 from cni.allocation import fetch
-from cni.errors import ALREADY_ATTACHED, INTERNAL, IO_FAILURE, TRY_AGAIN_LATER, UNKNOWN_CONTAINER, CniError
-from cni.filelock import FileLock
-from cni.sqlite import Connection, Cursor, DatabaseError, OperationalError, connect
+from cni.errors import (
+    ADDRESS_CONFLICT,
+    ALREADY_ATTACHED,
+    HOST_PORT_TAKEN,
+    INVALID_CONFIG,
+    UNKNOWN_CONTAINER,
+    CniError,
+)
+from cni.jsonio import dump
+from cni.network import ip_text
+from cni.statefile import StateFile, now
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from typing import Any
+    from collections.abc import Callable, Sequence
 
     from cni.allocation import Allocation
-    from cni.network import Range
+    from cni.elements import Element
+    from cni.network import PodAddress
 
-FILE = "state.db"
-LOCK = "lock"
-APPLICATION_ID = 0x616E7970
-SCHEMA_VERSION = 1
-BUSY_SECONDS = 20.0
-# SQLite sleeps in C, where no signal is heard: it waits a little, and we go round.
-WAIT_SECONDS = 0.2
+    Remove = Callable[[Sequence["Element"]], object]
+
+STATE_DIR = "/run/anypod"
 TOMBSTONE_SECONDS = 600
-BOOT_ID = "/proc/sys/kernel/random/boot_id"
-
-_SCHEMA = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE network (
-    digest BLOB PRIMARY KEY, name TEXT NOT NULL, compiled TEXT NOT NULL,
-    bridge_index INTEGER NOT NULL, table_handle INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE attachment (
-    container TEXT NOT NULL, ifname TEXT NOT NULL, network TEXT NOT NULL, netns TEXT NOT NULL,
-    host_ifname TEXT NOT NULL, created INTEGER NOT NULL, PRIMARY KEY (container, ifname)
-) WITHOUT ROWID;
-CREATE TABLE address (
-    network TEXT NOT NULL, family INTEGER NOT NULL, ip BLOB NOT NULL, prefixlen INTEGER NOT NULL,
-    pool TEXT NOT NULL, container TEXT, ifname TEXT, released INTEGER,
-    PRIMARY KEY (network, family, ip), CHECK ((container IS NULL) = (released IS NOT NULL))
-) WITHOUT ROWID;
-CREATE INDEX address_holder ON address (container, ifname) WHERE container IS NOT NULL;
-CREATE INDEX address_released ON address (network, pool, released) WHERE released IS NOT NULL;
-CREATE TABLE cursor (network TEXT, pool TEXT, next BLOB NOT NULL, PRIMARY KEY (network, pool)) WITHOUT ROWID;
-CREATE TABLE tombstone (
-    container TEXT NOT NULL, ifname TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (container, ifname)
-) WITHOUT ROWID;
-CREATE INDEX tombstone_at ON tombstone (at);
-"""
 
 
-def now() -> int:
-    """Nanoseconds since the boot: a clock that no administrator sets back."""
-    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+def state_dir(conf: dict[str, object]) -> str:
+    """Where the state file is; CniError 7 for what is no absolute path."""
+    found = conf.get("stateDir") or STATE_DIR
+    text = found if isinstance(found, str) else ""
+    plain = all(letter > " " and not 0xD800 <= ord(letter) < 0xE000 for letter in text)
+    if not text.startswith("/") or not plain or "/../" in f"{text}/":
+        raise CniError(
+            INVALID_CONFIG, f"stateDir: {str(found)[:80]!r} is no absolute path; write it like {STATE_DIR}"
+        )
+    return text.rstrip("/") or "/"
 
 
-def _boot_id() -> str:
-    with open(BOOT_ID, encoding="ascii") as file:
-        return file.read().strip()
+class Store(StateFile):
+    """The plugin's side of the state file. CniError 5 or 11 where that fails."""
 
-
-class Store:
-    """The plugin's side of the state file, made where there is none. CniError 5 or 11 where that fails."""
-
-    def __init__(self, state_dir: str) -> None:
-        self.path = f"{state_dir}/{FILE}"
-        self.lock_path = f"{state_dir}/{LOCK}"
+    def __init__(self, directory: str) -> None:
         # Whether `attach` got through: from then on there may be something to take back.
         self.recorded = False
-        try:
-            if not _exists(self.path):
-                _make_directory(state_dir)
-            self._open()
-        except OSError as error:
-            raise CniError(
-                IO_FAILURE,
-                f"stateDir {state_dir} can't be used: {error.strerror}; see to it, or set another stateDir",
-            ) from None
+        super().__init__(directory)
 
-    def _open(self) -> None:
-        try:
-            self.db: Connection = connect(self.path, timeout=WAIT_SECONDS, isolation_level=None)
-        except DatabaseError as error:
-            raise self.failure(error) from None
-        try:
-            if self._scalar("PRAGMA user_version") != SCHEMA_VERSION or self._boot() != _boot_id():
-                with FileLock(self.lock_path, BUSY_SECONDS):
-                    self._prepare()
-            self.execute("PRAGMA synchronous=OFF")
-        except DatabaseError as error:
-            self.close()
-            raise self.failure(error) from None
-        except BaseException:
-            self.close()
-            raise
+    def rollback(self) -> None:
+        """Forgets what an open transaction wrote, an attachment too; without one, nothing happens."""
+        if self.db.in_transaction:
+            self.recorded = False
+        super().rollback()
 
-    def failure(self, error: DatabaseError) -> CniError:
-        """What to answer when SQLite refuses."""
-        text = str(error)
-        if _is_busy(error):
-            return CniError(
-                TRY_AGAIN_LATER, f"{self.path} was locked for {BUSY_SECONDS:.0f} s; try again later"
-            )
-        if isinstance(error, OperationalError):
-            return CniError(
-                IO_FAILURE, f"{self.path}: {text}; check stateDir, its permissions and the space left"
-            )
-        return CniError(
-            IO_FAILURE, f"{self.path} is no state file of anypod: {text}; move it away and try again"
-        )
-
-    def execute(self, query: str, values: Sequence[object] = ()) -> Cursor:
-        """Runs one statement; CniError 5 or 11 where SQLite refuses."""
-        deadline = time.monotonic() + BUSY_SECONDS
-        while True:
-            try:
-                return self.db.execute(query, values)
-            except DatabaseError as error:
-                if not _is_busy(error) or time.monotonic() > deadline:
-                    raise self.failure(error) from None
-
-    def _scalar(self, query: str, values: Sequence[object] = ()) -> Any:
-        row = self.execute(query, values).fetchone()
-        return row[0] if row else None
-
-    def _boot(self) -> str | None:
-        found: str | None = self._scalar("SELECT value FROM meta WHERE key = 'boot'")
-        return found
-
-    def _prepare(self) -> None:
-        """Makes the tables in a new file, empties those of an earlier boot. The lock is held."""
-        version = self._scalar("PRAGMA user_version")
-        if version not in (0, SCHEMA_VERSION):
-            raise CniError(
-                INTERNAL,
-                f"{self.path} has version {version} and this anypod knows {SCHEMA_VERSION}; "
-                "it was downgraded: install the newer one again, or move the file away when no pod runs",
-            )
-        foreign = self._scalar("PRAGMA application_id") != APPLICATION_ID
-        if foreign and (version or self._scalar("SELECT count(*) FROM sqlite_master")):
-            raise CniError(IO_FAILURE, f"{self.path} is another program's database; set another stateDir")
-        if version == 0:
-            posix.chmod(self.path, 0o600)
-            self.execute("PRAGMA journal_mode=WAL")
-            script = f"PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={SCHEMA_VERSION};"
-            self.db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} {script} COMMIT;")
-        if self._boot() != _boot_id():
-            self.execute("BEGIN IMMEDIATE")
-            for table in ("network", "attachment", "address", "cursor", "tombstone"):
-                self.execute(f"DELETE FROM {table}")  # noqa: S608 - the names stand in the line above
-            self.execute("INSERT OR REPLACE INTO meta VALUES ('boot', ?)", (_boot_id(),))
-            self.execute("COMMIT")
-
-    def close(self) -> None:
-        """Ends the connection, and with it whatever transaction is still open."""
-        self.db.close()
+    # ---- networks
 
     def network(self, digest: bytes) -> tuple[str, int, int] | None:
         """What is remembered of a valid netconf: compiled form, index of the bridge, handle of the table."""
@@ -178,13 +71,17 @@ class Store:
         row = (digest, name, compiled, bridge_index, table_handle)
         self.execute("INSERT OR REPLACE INTO network VALUES (?, ?, ?, ?, ?)", row)
 
-    def begin(self) -> None:
-        """Takes the write lock; CniError 11 when others hold it for too long."""
-        self.execute("BEGIN IMMEDIATE")
+    def subnets(self, table_handle: int) -> set[str]:
+        """Subnets that other plugins gave addresses of, and that the table of that handle masquerades."""
+        text = self._scalar("SELECT value FROM meta WHERE key = ?", (f"masquerade {table_handle}",))
+        return set(text.split()) if text else set()
 
-    def commit(self) -> None:
-        """Makes the transaction's writes stand, all at once."""
-        self.execute("COMMIT")
+    def remember_subnets(self, subnets: set[str], table_handle: int) -> None:
+        """Adds to what `subnets` tells; the caller holds the node's lock."""
+        text = " ".join(sorted(subnets | self.subnets(table_handle)))
+        self.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (f"masquerade {table_handle}", text))
+
+    # ---- attachments
 
     def attach(self, allocation: Allocation, started: int) -> None:
         """Records a new attachment. CniError 3 where a DEL came since `started`, 101 where it stands already."""
@@ -195,7 +92,8 @@ class Store:
         if found:
             raise CniError(
                 ALREADY_ATTACHED,
-                f"container {owner[0]} has {owner[1]} in network {found[0]!r} already; run DEL first",
+                f"container {owner[0]} has {owner[1]} in network {found[0]!r} already, and duplicate allocation"
+                " is not allowed; run DEL first",
             )
         deleted = self._scalar("SELECT at FROM tombstone WHERE container = ? AND ifname = ?", owner)
         if deleted is not None and deleted > started:
@@ -203,73 +101,136 @@ class Store:
                 UNKNOWN_CONTAINER, f"container {owner[0]} was deleted (DEL {owner[1]}) during this ADD"
             )
         self.execute(
-            "INSERT INTO attachment VALUES (?, ?, ?, ?, ?, ?)",
-            (*owner, allocation.network, allocation.netns, allocation.host_ifname, started),
+            "INSERT INTO attachment (container, ifname, network, netns, host_ifname, created, netns_inode, ipam,"
+            " pod, detail) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                *owner,
+                allocation.network,
+                allocation.netns,
+                allocation.host_ifname,
+                started,
+                allocation.netns_inode,
+                allocation.ipam,
+                allocation.pod,
+                dump(allocation.detail) if allocation.detail else "",
+            ),
         )
         self.recorded = True
 
-    def hold(self, network: str, one: Range, ip: bytes, owner: tuple[str, str]) -> None:
-        """Gives an address to an attachment."""
-        self.execute(
-            "INSERT OR REPLACE INTO address VALUES (?, ?, ?, ?, ?, ?, ?, NULL)",
-            (network, one.family, ip, one.prefixlen, one.pool, *owner),
-        )
-
     def stands(self, container: str, ifname: str, started: int) -> bool:
         """Whether the record of the ADD that began at `started` is there: no DEL took it away since."""
+        self.check_in_place()
+        return self._recorded(container, ifname, started)
+
+    def _recorded(self, container: str, ifname: str, started: int) -> bool:
         query = "SELECT 1 FROM attachment WHERE container = ? AND ifname = ? AND created = ?"
         return bool(self._scalar(query, (container, ifname, started)))
 
-    def withdraw(self, container: str, ifname: str, started: int) -> None:
+    def allocation(self, container: str, ifname: str) -> Allocation | None:
+        """The attachment with its addresses."""
+        found = fetch(self.db, "WHERE a.container = ? AND a.ifname = ?", (container, ifname))
+        if not found:
+            return None
+        query = "SELECT netns_inode, ipam, pod FROM attachment WHERE container = ? AND ifname = ?"
+        rest = self.execute(query, (container, ifname)).fetchone()
+        found[0].netns_inode, found[0].ipam, found[0].pod = rest or (0, "", "")
+        return found[0]
+
+    def ipam(self, container: str, ifname: str) -> str:
+        """The plugin that gave the attachment's addresses; empty for the built-in allocator, and for none."""
+        query = "SELECT ipam FROM attachment WHERE container = ? AND ifname = ?"
+        return self._scalar(query, (container, ifname)) or ""
+
+    # ---- what an attachment holds
+
+    def hold(self, network: str, address: PodAddress, pool: str, owner: tuple[str, str]) -> None:
+        """Gives an address to an attachment; CniError 102 where another has it. Pool "" is a delegate's."""
+        family = 4 if len(address.ip) == 4 else 6
+        found = self.execute(
+            "SELECT container, ifname FROM address WHERE network = ? AND family = ? AND ip = ?"
+            " AND container IS NOT NULL",
+            (network, family, address.ip),
+        ).fetchone()
+        if found:
+            raise CniError(
+                ADDRESS_CONFLICT,
+                f"{ip_text(address.ip)} is held by {found[0]}/{found[1]} already; delete that pod or ask for another",
+            )
+        self.execute(
+            "INSERT OR REPLACE INTO address VALUES (?, ?, ?, ?, ?, ?, ?, NULL)",
+            (network, family, address.ip, address.prefixlen, pool, *owner),
+        )
+
+    def claim(self, elements: Sequence[Element], owner: tuple[str, str]) -> None:
+        """Records nftables elements of an attachment; CniError 105 where another has one, as with a host port."""
+        for one in elements:
+            found = self.execute(
+                "SELECT container, ifname FROM element WHERE set_name = ? AND key = ?",
+                (one.set_name, one.key),
+            ).fetchone()
+            if found:
+                raise CniError(
+                    HOST_PORT_TAKEN,
+                    f"portMappings: {one} is mapped to {found[0]}/{found[1]} already; choose another host port",
+                )
+            row = (one.set_name, one.key, one.data, *owner)
+            self.execute("INSERT INTO element VALUES (?, ?, ?, ?, ?)", row)
+
+    def elements(self, container: str, ifname: str) -> list[Element]:
+        """What the attachment has in nftables' sets."""
+        rows = self.execute(
+            "SELECT set_name, key, data FROM element WHERE container = ? AND ifname = ?", (container, ifname)
+        ).fetchall()
+        if not rows:
+            return []
+        from cni.elements import Element
+
+        return [Element(*row) for row in rows]
+
+    def all_elements(self) -> list[Element]:
+        """What all attachments have there."""
+        from cni.elements import Element
+
+        return [Element(*row) for row in self.execute("SELECT set_name, key, data FROM element").fetchall()]
+
+    def element_sets(self) -> list[str]:
+        """The sets that attachments have elements in."""
+        return [row[0] for row in self.execute("SELECT DISTINCT set_name FROM element").fetchall()]
+
+    # ---- the end of it
+
+    def withdraw(self, container: str, ifname: str, started: int, remove: Remove) -> None:
         """Takes back what the ADD that began at `started` recorded, committed or not, and no other's."""
-        if self.db.in_transaction:
-            self.execute("ROLLBACK")
+        self.rollback()
         self.begin()
-        if self.stands(container, ifname, started):
-            self._release(container, ifname)
+        if self._recorded(container, ifname, started):
+            self.forget(container, ifname, remove)
         self.commit()
 
-    def release(self, container: str, ifname: str) -> None:
+    def release(self, container: str, ifname: str, remove: Remove) -> None:
         """DEL: forgets the attachment, queues its addresses, and leaves word for an ADD still on its way."""
         self.begin()
-        self._release(container, ifname)
+        self.forget(container, ifname, remove)
         self.execute("INSERT OR REPLACE INTO tombstone VALUES (?, ?, ?)", (container, ifname, now()))
         self.execute("DELETE FROM tombstone WHERE at < ?", (now() - TOMBSTONE_SECONDS * 10**9,))
         self.commit()
+        self.check_in_place()
 
-    def _release(self, container: str, ifname: str) -> None:
+    def forget(self, container: str, ifname: str, remove: Remove) -> None:
+        """Inside a transaction: what `release` does, without word for an ADD.
+
+        `remove` takes the elements out of the kernel before their rows go: killed in between, the
+        rows stand, and the next DEL finds them.
+        """
         owner = (container, ifname)
+        elements = self.elements(*owner)
+        if elements:
+            remove(elements)
+            self.execute("DELETE FROM element WHERE container = ? AND ifname = ?", owner)
         self.execute("DELETE FROM attachment WHERE container = ? AND ifname = ?", owner)
+        self.execute("DELETE FROM address WHERE container = ? AND ifname = ? AND pool = ''", owner)
         self.execute(
             "UPDATE address SET container = NULL, ifname = NULL, released = ?"
             " WHERE container = ? AND ifname = ?",
             (now(), *owner),
         )
-
-    def allocation(self, container: str, ifname: str) -> Allocation | None:
-        """The attachment with its addresses."""
-        found = fetch(self.db, "WHERE a.container = ? AND a.ifname = ?", (container, ifname))
-        return found[0] if found else None
-
-
-def _is_busy(error: DatabaseError) -> bool:
-    text = str(error)
-    return isinstance(error, OperationalError) and ("locked" in text or "busy" in text)
-
-
-def _exists(path: str) -> bool:
-    try:
-        posix.stat(path)
-    except OSError:
-        return False
-    return True
-
-
-def _make_directory(path: str) -> None:
-    parent = path.rpartition("/")[0]
-    if parent and not _exists(parent):
-        _make_directory(parent)
-    try:
-        posix.mkdir(path, 0o700)
-    except FileExistsError:
-        return  # by another call, just now

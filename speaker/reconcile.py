@@ -10,6 +10,7 @@ from speaker import log
 from speaker.daemon import Daemon, WrongDaemonError
 from speaker.desired import local_paths
 from speaker.gobgp.session import DaemonLostError, DaemonRefusedError
+from speaker.report import Standing
 from speaker.routes import Routes
 from speaker.stale import all_established
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from speaker.config import Config
     from speaker.fib import Fib
     from speaker.gobgp.session import Event, Prefix, Session
+    from speaker.report import Report
     from speaker.statefile import PodAddresses
 
 # Seconds.
@@ -41,11 +43,14 @@ class Work:
 class Speaker:
     """One node's speaker. `run` returns after `stop`, and leaves paths and routes as they are."""
 
-    def __init__(self, config: Config, session: Session, fib: Fib, pods: PodAddresses) -> None:
+    def __init__(
+        self, config: Config, session: Session, fib: Fib, pods: PodAddresses, report: Report
+    ) -> None:
         self._config = config
         self._session = session
         self._fib = fib
         self._pods = pods
+        self._report = report
         self._daemon = Daemon(config, session)
         self._routes = Routes(config, fib)
         self._work = Work()
@@ -83,6 +88,7 @@ class Speaker:
                 task.cancel()
             results = await asyncio.gather(*tasks, return_exceptions=True)
             await self._session.close()
+            self._report.withdraw()
         for result in results:
             if isinstance(result, Exception):
                 raise result
@@ -171,6 +177,12 @@ class Speaker:
         if self._connected and self._retry_at is None:
             await self._daemon_pass()
         self._kernel_pass()
+        self._report.tell(self._standing())
+
+    def _standing(self) -> Standing:
+        wanted = {peer.address for peer in self._config.peers}
+        up = {status.peer.address for status in self._daemon.peers if status.established}
+        return Standing(len(wanted), len(wanted & up), self._in_step and self._routes.complete)
 
     async def _daemon_pass(self) -> None:
         work, self._work = self._work, Work()

@@ -40,6 +40,8 @@ class Routes:
         self._refused: dict[RouteKey, str] = {}
         self._learned: dict[RouteKey, KernelRoute] = {}
         self.stale = StaleRoutes(config.stale_routes)
+        # The last `sync` went through, with at least some of what was learned.
+        self.in_step = False
 
     def adopt(self, now: float) -> None:
         """Reads what an earlier process left; it stays until the daemon has told everything."""
@@ -55,10 +57,12 @@ class Routes:
 
     def reread(self) -> None:
         """Somebody else changed routes or links."""
+        self.in_step = False
         self._table.read()
 
     def sync(self, table: Mapping[Prefix, Destination], announced: Collection[Prefix]) -> None:
         """Writes the difference. A refused route does not hinder the others and is tried again."""
+        self.in_step = False
         known = self._table.known
         learned = learned_routes(self._config, table, announced, known.connected)
         self._learned = learned
@@ -68,6 +72,12 @@ class Routes:
         refused = self._table.apply(plan) if len(plan) else {}
         self._tell(plan, refused)
         self._refused = refused
+        self.in_step = not learned or not learned.keys() <= refused.keys()
+
+    @property
+    def complete(self) -> bool:
+        """Whether what peers tell is in the kernel: some of it, or all of nothing once they had time to tell it."""
+        return self.in_step and bool(self._learned or not self.stale.waiting)
 
     def _tell(self, plan: RoutePlan, refused: Mapping[RouteKey, str]) -> None:
         named = (("route added", plan.add), ("route changed", plan.change), ("route removed", plan.remove))

@@ -15,6 +15,7 @@ from speaker import log
 from speaker.fib import Fib
 from speaker.gobgp.v3 import GobgpV3
 from speaker.reconcile import Speaker
+from speaker.report import Report
 from speaker.statefile import PodAddresses
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def _with_kernel(config: Config) -> int:
 
 async def _run(config: Config, fib: Fib) -> int:
     pods = PodAddresses(StateReader(config.state_dir) if config.follow_state else None)
-    speaker = Speaker(config, GobgpV3(config.api), fib, pods)
+    speaker = Speaker(config, GobgpV3(config.api), fib, pods, Report(config.state_dir))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, speaker.stop)

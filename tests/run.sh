@@ -5,8 +5,11 @@ umask 022
 
 SOURCE=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 CACHE=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/anypod
-# Beyond what a node needs: the other routers, ping, and the shell's linter.
-PACKAGES=(frr bird2 iputils-ping procps strace shellcheck)
+# Beyond what a node needs: other routers, runtimes and plugins, and what a test is made with.
+PACKAGES=(
+    frr bird2 containernetworking-plugins containerd runc podman dnsmasq-base iptables
+    iputils-ping procps strace gcc libc6-dev shellcheck
+)
 FAILED=()
 
 fail() {

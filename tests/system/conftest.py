@@ -14,7 +14,11 @@ import pytest
 from lab import rig
 from lab.installed import PLUGIN, Installation
 from lab.topology import plan
+from tests.system.compare_rig import REFERENCE, Both, Side
+from tests.system.containerd_rig import Containerd
 from tests.system.plugin_node import Node
+from tests.system.pod_image import PodImage, build
+from tests.system.runtime_host import RuntimeHost
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -96,3 +100,44 @@ def node(installation: Installation, tmp_path: Path) -> Iterator[Node]:
         yield made
     finally:
         made.down()
+
+
+@pytest.fixture
+def both(installation: Installation, tmp_path: Path) -> Iterator[Both]:
+    """The distribution's reference plugins and ours, each with a bare node of its own."""
+    plugins = (Path(REFERENCE) / "bridge", installation.plugin)
+    made = Both(*(Side.of(plugin, tmp_path / plugin.name) for plugin in plugins))
+    try:
+        made.reference.up()
+        made.ours.up()
+        yield made
+    finally:
+        made.reference.down()
+        made.ours.down()
+
+
+@pytest.fixture(scope="session")
+def pod_image(tmp_path_factory: pytest.TempPathFactory) -> PodImage:
+    """The image of the containers that runtimes start."""
+    return build(tmp_path_factory.mktemp("image"), os.uname().machine)
+
+
+@pytest.fixture
+def runtime_host(installation: Installation, tmp_path: Path, pod_image: PodImage) -> Iterator[RuntimeHost]:
+    """A node for a container runtime; all that the runtime made is gone afterwards."""
+    made = RuntimeHost(installation.plugin, tmp_path / "state", pod_image.program)
+    try:
+        made.up()
+        yield made
+    finally:
+        made.down()
+
+
+@pytest.fixture
+def containerd(runtime_host: RuntimeHost, tmp_path: Path, pod_image: PodImage) -> Iterator[Containerd]:
+    """containerd on that node, not configured and not started yet."""
+    made = Containerd(runtime_host, tmp_path, pod_image)
+    try:
+        yield made
+    finally:
+        made.close()

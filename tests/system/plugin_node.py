@@ -153,3 +153,13 @@ class Node:
     def pings(self, namespace: str, address: str) -> bool:
         argv = ["ip", "netns", "exec", namespace, "ping", "-c1", "-W2", address]
         return subprocess.run(argv, check=False, capture_output=True, timeout=SECONDS).returncode == 0
+
+
+def refused(answer: Answer, code: int, says: str) -> None:
+    """An error object on stdout, a non-zero exit, and no traceback anywhere."""
+    assert answer.status != 0, answer
+    shown = answer.json
+    assert shown["code"] == code, shown
+    assert says in f"{shown['msg']} {shown.get('details', '')}", shown
+    assert shown["cniVersion"]
+    assert "Traceback" not in answer.stderr + answer.stdout

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cni.allocation import Allocation
-from cni.network import Range
-from cni.store import Store, now
+from cni.network import PodAddress, Range
+from cni.statefile import now
+from cni.store import Store
 from tests.system.gobgp_rig import Rig, wait
 
 if TYPE_CHECKING:
@@ -50,14 +51,14 @@ def attach(rig: Rig, container: str, one: Range, ip: bytes) -> None:
     store = Store(str(rig.directory / "state"))
     store.begin()
     store.attach(Allocation("pods", container, "eth0", "/run/netns/x", f"host-{container}", ()), now())
-    store.hold("pods", one, ip, (container, "eth0"))
+    store.hold("pods", PodAddress(ip, one.prefixlen, b""), one.pool, (container, "eth0"))
     store.commit()
     store.close()
 
 
 def release(rig: Rig, container: str) -> None:
     store = Store(str(rig.directory / "state"))
-    store.release(container, "eth0")
+    store.release(container, "eth0", list)
     store.close()
 
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cni.allocation import Allocation
-from cni.network import Range
-from cni.store import Store, now
+from cni.network import PodAddress
+from cni.statefile import now
+from cni.store import Store
 from tests.system.gobgp_rig import Rig, wait
 
 if TYPE_CHECKING:
@@ -225,12 +226,7 @@ def test_a_daemon_that_hangs_at_a_write_is_given_up_after_seconds(tmp_path: Path
         store = Store(str(rig.directory / "state"))
         store.begin()
         store.attach(Allocation("pods", "c1", "eth0", "", "", ()), now())
-        store.hold(
-            "pods",
-            Range(4, 0xC0000200, 24, 0xC0000201, 0xC00002FE, 0xC0000201),
-            b"\xc0\0\2\7",
-            ("c1", "eth0"),
-        )
+        store.hold("pods", PodAddress(b"\xc0\0\2\7", 24, b"\xc0\0\2\1"), "", ("c1", "eth0"))
         store.commit()
         store.close()
         wait("the loss", lambda: node.logged('"gobgpd lost"') == 1, 15)

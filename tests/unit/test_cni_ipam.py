@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cni.errors import EXHAUSTED, CniError
-from cni.ipam import REST, choose
+from cni.errors import INVALID_CONFIG, CniError
+from cni.ipam import REST, choose, requested
 from cni.network import Range, to_bytes
 
 
@@ -39,11 +39,10 @@ class Memory:
     def any_released(self, first: bytes, last: bytes, but: bytes) -> bytes | None:
         return next((ip for ip in self.released if first <= ip <= last and ip != but), None)
 
-    def held(self, first: bytes, last: bytes) -> int:
-        return sum(first <= ip <= last for ip in self.holders)
-
     def take(self, *ranges: Range) -> str:
-        one, ip = choose(self, 0, ranges, self.now)
+        found = choose(self, ranges, self.now)
+        assert found is not None
+        one, ip = found
         assert ip not in self.holders
         self.released.pop(ip, None)
         self.holders[ip] = one.pool
@@ -77,14 +76,22 @@ def test_a_gateway_in_the_middle_is_left_out() -> None:
     ]
 
 
-def test_an_exhausted_range_is_named_with_what_is_held() -> None:
+def test_an_exhausted_range_has_no_address() -> None:
     book = Memory()
     one = subnet("10.1.0.0/29")
     for _ in range(5):
         book.take(one)
-    with pytest.raises(CniError, match=r"10\.1\.0\.1-10\.1\.0\.6; 5 held by attachments") as caught:
-        book.take(one)
-    assert caught.value.code == EXHAUSTED
+    assert choose(book, [one], book.now) is None
+
+
+def test_an_address_that_is_asked_for_comes_from_the_range_that_has_it() -> None:
+    ranges = [subnet("10.1.0.0/29"), subnet("10.2.0.0/29")]
+    wanted = [ip_address(text).packed for text in ("fd00::5", "10.3.0.2", "10.2.0.4")]
+    assert requested(ranges, wanted) == (ranges[1], wanted[2])
+    assert requested(ranges, wanted[:2]) is None
+    with pytest.raises(CniError, match=r"requested ip 10\.1\.0\.1 is subnet's gateway") as caught:
+        requested(ranges, [b"\x0a\1\0\1"])
+    assert caught.value.code == INVALID_CONFIG
 
 
 def test_a_released_address_rests_while_others_were_never_given() -> None:

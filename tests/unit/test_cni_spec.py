@@ -6,17 +6,13 @@ import pytest
 
 from cni.attach import host_ifname
 from cni.errors import INCOMPATIBLE_VERSION, INVALID_CONFIG, INVALID_ENVIRONMENT, CniError
-from cni.network import PodRoute
 from cni.spec import (
-    SUPPORTED,
-    Interface,
-    PodAddress,
+    check_verb,
     config_version,
     error_object,
     network_name,
     parse_args,
     parse_environment,
-    result,
 )
 
 ADD = {
@@ -94,35 +90,31 @@ def test_a_missing_or_wrong_network_name_is_code_7(name: object) -> None:
     assert caught.value.code == INVALID_CONFIG
 
 
-@pytest.mark.parametrize("version", SUPPORTED)
-def test_a_result_has_the_shape_of_its_version(version: str) -> None:
-    addresses = [
-        PodAddress(b"\x0a\1\0\5", 24, b"\x0a\1\0\1"),
-        PodAddress(b"\xfd" + bytes(14) + b"\5", 64, b"\xfd" + bytes(15)),
-    ]
-    routes = [PodRoute(bytes(4), 0, None), PodRoute(bytes(16), 0, b"\xfd" + bytes(15))]
-    interfaces = [Interface("cni0", b"\2" * 6), Interface("eth0", b"\4" * 6, "/run/netns/x")]
-    shown = result(version, interfaces, addresses, routes, {})
-    assert shown["cniVersion"] == version
-    if version in ("0.1.0", "0.2.0"):
-        assert shown["ip4"] == {"ip": "10.1.0.5/24", "gateway": "10.1.0.1", "routes": [{"dst": "0.0.0.0/0"}]}
-        assert shown["ip6"] == {
-            "ip": "fd00::5/64",
-            "gateway": "fd00::",
-            "routes": [{"dst": "::/0", "gw": "fd00::"}],
-        }
-        assert "interfaces" not in shown
-    else:
-        expected: dict[str, object] = {"address": "10.1.0.5/24", "gateway": "10.1.0.1", "interface": 1}
-        if version != "1.0.0":
-            expected["version"] = "4"
-        assert isinstance(shown["ips"], list)
-        assert shown["ips"][0] == expected
-        assert shown["interfaces"] == [
-            {"name": "cni0", "mac": "02:02:02:02:02:02"},
-            {"name": "eth0", "mac": "04:04:04:04:04:04", "sandbox": "/run/netns/x"},
-        ]
-        assert shown["routes"] == [{"dst": "0.0.0.0/0"}, {"dst": "::/0", "gw": "fd00::"}]
+@pytest.mark.parametrize(
+    ("verb", "version", "allowed"),
+    [
+        ("CHECK", "0.3.1", False),
+        ("CHECK", "0.4.0", True),
+        ("GC", "1.0.0", False),
+        ("GC", "1.1.0", True),
+        ("STATUS", "0.1.0", False),
+        ("STATUS", "1.1.0", True),
+        ("ADD", "0.1.0", True),
+    ],
+)
+def test_a_verb_needs_the_version_that_brought_it(verb: str, version: str, allowed: bool) -> None:
+    if allowed:
+        check_verb(verb, version)
+        return
+    with pytest.raises(CniError, match=f"config version does not allow {verb}") as caught:
+        check_verb(verb, version)
+    assert caught.value.code == INCOMPATIBLE_VERSION
+
+
+@pytest.mark.parametrize("verb", [b"GC", b"STATUS", b"VERSION"])
+def test_a_verb_of_the_whole_network_needs_no_container(verb: bytes) -> None:
+    call = parse_environment({b"CNI_COMMAND": verb, b"CNI_PATH": b"/opt/cni/bin"})
+    assert (call.container, call.netns, call.ifname) == ("", "", "")
 
 
 def test_an_error_says_its_code_and_details() -> None:

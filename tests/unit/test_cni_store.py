@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cni import statefile
 from cni import store as store_module
 from cni.allocation import Allocation
 from cni.book import Book
 from cni.errors import ALREADY_ATTACHED, IO_FAILURE, TRY_AGAIN_LATER, UNKNOWN_CONTAINER, CniError
 from cni.ipam import choose
-from cni.network import Range
+from cni.network import PodAddress, Range
 from cni.reader import StateError, StateReader
-from cni.store import Store, now
+from cni.statefile import now
+from cni.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,8 +48,10 @@ def attach(store: Store, container: str, network: str = "pods", started: int | N
     store.begin()
     allocation = Allocation(network, container, "eth0", "/run/netns/x", f"host-{container}", ())
     store.attach(allocation, now() if started is None else started)
-    one, ip = choose(Book(store, network), 0, [POD_RANGE], now())
-    store.hold(network, one, ip, (container, "eth0"))
+    found = choose(Book(store, network), [POD_RANGE], now())
+    assert found is not None
+    one, ip = found
+    store.hold(network, PodAddress(ip, one.prefixlen, b""), one.pool, (container, "eth0"))
     store.commit()
     return ".".join(map(str, ip))
 
@@ -68,7 +72,7 @@ def test_the_reader_sees_what_the_plugin_wrote(tmp_path: Path) -> None:
         "/run/netns/x",
         "host-a",
     )
-    store.release("a", "eth0")
+    store.release("a", "eth0", list)
     assert held(tmp_path) == {"b": ("10.1.0.3/24",)}
 
 
@@ -83,7 +87,7 @@ def test_what_was_not_committed_is_gone(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     store.begin()
     store.attach(Allocation("pods", "a", "eth0", "", "", ()), 1)
-    store.withdraw("a", "eth0", 1)
+    store.withdraw("a", "eth0", 1, list)
     assert held(tmp_path) == {}
     store.begin()
     store.attach(Allocation("pods", "b", "eth0", "", "", ()), 1)
@@ -95,13 +99,13 @@ def test_an_add_takes_back_its_own_record_and_no_later_one(tmp_path: Path) -> No
     store = Store(str(tmp_path))
     first = now()
     attach(store, "a", started=first)
-    store.release("a", "eth0")
+    store.release("a", "eth0", list)
     second = now()
     attach(store, "a", started=second)
     assert not store.stands("a", "eth0", first)
-    store.withdraw("a", "eth0", first)
+    store.withdraw("a", "eth0", first, list)
     assert store.stands("a", "eth0", second)
-    store.withdraw("a", "eth0", second)
+    store.withdraw("a", "eth0", second, list)
     assert held(tmp_path) == {}
 
 
@@ -118,7 +122,7 @@ def test_the_same_attachment_twice_is_refused_and_the_first_stays(tmp_path: Path
 def test_an_add_that_a_del_overtook_is_refused(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     started = now()
-    store.release("a", "eth0")
+    store.release("a", "eth0", list)
     with pytest.raises(CniError, match="deleted") as caught:
         attach(store, "a", started=started)
     assert caught.value.code == UNKNOWN_CONTAINER
@@ -126,26 +130,26 @@ def test_an_add_that_a_del_overtook_is_refused(tmp_path: Path) -> None:
 
 def test_an_add_after_a_del_is_a_new_one(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
-    store.release("a", "eth0")
+    store.release("a", "eth0", list)
     assert attach(store, "a") == "10.1.0.2"
 
 
 def test_an_add_that_two_dels_and_another_add_overtook_is_refused(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     started = now()
-    store.release("a", "eth0")
+    store.release("a", "eth0", list)
     attach(store, "a")
-    store.release("a", "eth0")
+    store.release("a", "eth0", list)
     with pytest.raises(CniError, match="deleted"):
         attach(store, "a", started=started)
 
 
 def test_word_of_a_del_is_kept_for_ten_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Store(str(tmp_path))
-    store.release("a", "eth0")
+    store.release("a", "eth0", list)
     later = now() + 601 * 10**9
     monkeypatch.setattr(store_module, "now", lambda: later)
-    store.release("b", "eth0")
+    store.release("b", "eth0", list)
     assert [row[0] for row in store.execute("SELECT container FROM tombstone")] == ["b"]
 
 
@@ -160,7 +164,7 @@ def test_a_state_file_of_an_earlier_boot_is_emptied(tmp_path: Path, monkeypatch:
     store.close()
     boot = tmp_path / "boot_id"
     boot.write_text("another-boot\n")
-    monkeypatch.setattr(store_module, "BOOT_ID", str(boot))
+    monkeypatch.setattr(statefile, "BOOT_ID", str(boot))
     store = Store(str(tmp_path))
     assert held(tmp_path) == {}
     assert attach(store, "b") == "10.1.0.2"
@@ -168,7 +172,7 @@ def test_a_state_file_of_an_earlier_boot_is_emptied(tmp_path: Path, monkeypatch:
 
 def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
     (tmp_path / "state.db").write_bytes(b"not a database, but long enough to look at it" * 100)
-    with pytest.raises(CniError, match=r"state\.db is no state file of anypod.*move it away") as caught:
+    with pytest.raises(CniError, match=r"state\.db is damaged: file is not a database") as caught:
         Store(str(tmp_path))
     assert caught.value.code == IO_FAILURE
     with pytest.raises(StateError, match="can't be read"):
@@ -196,7 +200,7 @@ def test_a_lock_that_is_held_too_long_is_told_and_not_waited_for(
     Store(str(tmp_path)).close()
     holder = sqlite3.connect(tmp_path / "state.db", isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
-    monkeypatch.setattr(store_module, "BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(statefile, "BUSY_SECONDS", 0.05)
     store = Store(str(tmp_path))
     with pytest.raises(CniError, match="try again later") as caught:
         store.begin()
@@ -253,7 +257,7 @@ def test_choosing_from_ten_thousand_held_addresses_takes_as_many_statements_as_f
 
     def cost() -> int:
         statements.clear()
-        choose(Book(store, "pods"), 0, [wide], now())
+        choose(Book(store, "pods"), [wide], now())
         return len(statements)
 
     store.begin()
@@ -263,8 +267,9 @@ def test_choosing_from_ten_thousand_held_addresses_takes_as_many_statements_as_f
             store.db.set_trace_callback(statements.append)
             counts.append(cost())
             store.db.set_trace_callback(None)
-        one, ip = choose(Book(store, "pods"), 0, [wide], now())
-        store.hold("pods", one, ip, (f"c{number}", "eth0"))
+        found = choose(Book(store, "pods"), [wide], now())
+        assert found is not None
+        store.hold("pods", PodAddress(found[1], 8, b""), wide.pool, (f"c{number}", "eth0"))
     store.commit()
     assert counts[0] == counts[1] <= 4
 

@@ -7,9 +7,10 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from cni.allocation import Allocation
-from cni.network import Range
+from cni.network import PodAddress, Range
 from cni.reader import StateReader
-from cni.store import Store, now
+from cni.statefile import now
+from cni.store import Store
 from speaker import log
 from speaker.statefile import PodAddresses
 
@@ -23,7 +24,7 @@ def attach(directory: Path, container: str, last: int) -> None:
     store = Store(str(directory))
     store.begin()
     store.attach(Allocation("pods", container, "eth0", "/run/netns/x", f"host-{container}", ()), now())
-    store.hold("pods", RANGE, bytes([10, 1, 0, last]), (container, "eth0"))
+    store.hold("pods", PodAddress(bytes([10, 1, 0, last]), 24, b""), RANGE.pool, (container, "eth0"))
     store.commit()
     store.close()
 

@@ -1,0 +1,74 @@
+"""DEL: releases and removes what is there; nothing there is success. Links go even without a state file."""
+
+from __future__ import annotations
+
+from cni.attach import Kernel, host_ifname, ifb_ifname
+from cni.errors import DamagedError
+from cni.netns import refuse_own
+from cni.network import BUILT_IN
+from cni.spec import network_name
+from cni.store import Store, state_dir
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cni.elements import Element
+    from cni.spec import Call
+
+OWN_IPAM = ("", "host-local")
+
+
+def delete(call: Call, conf: dict[str, object]) -> None:
+    """Whatever network recorded the attachment: an interface of a container is in one network only."""
+    network_name(conf)
+    if not call.own_netns:
+        refuse_own(call.netns)
+    recorded = BUILT_IN
+    try:
+        store = Store(state_dir(conf))
+        recorded = store.ipam(call.container, call.ifname)
+        store.release(call.container, call.ifname, remove_elements)
+        store.close()
+    except DamagedError:
+        # The links stay for now: the state file is made anew from them, and DEL runs again.
+        raise
+    except BaseException:
+        remove(call, conf, recorded)
+        raise
+    remove(call, conf, recorded)
+
+
+def remove(call: Call, conf: dict[str, object], recorded: str = BUILT_IN) -> None:
+    """What needs no state file: the links go, and with another plugin for addresses, what that one reserved."""
+    try:
+        # While the links stand: `dhcp` sends its release through the pod's.
+        _give_back(recorded or delegate_of(conf), call, conf)
+    finally:
+        _remove_links(call)
+
+
+def _remove_links(call: Call) -> None:
+    owner = call.container, call.ifname
+    Kernel().delete_links((host_ifname(*owner), ifb_ifname(*owner)))
+
+
+def delegate_of(conf: dict[str, object]) -> str:
+    """The plugin that `ipam.type` names. DEL must not fail for a netconf that has gone wrong since."""
+    ipam = conf.get("ipam")
+    kind = ipam.get("type") if isinstance(ipam, dict) else None
+    return kind if isinstance(kind, str) and kind not in OWN_IPAM else BUILT_IN
+
+
+def _give_back(kind: str, call: Call, conf: dict[str, object]) -> None:
+    if kind != BUILT_IN:
+        from cni.delegate import delete as give_back
+
+        give_back(kind, call, conf)
+
+
+def remove_elements(elements: Sequence[Element]) -> None:
+    """Takes elements out of nftables' sets, of the namespace that the process is in."""
+    from cni.elements import ElementSocket
+
+    ElementSocket().remove(elements)

@@ -73,8 +73,10 @@ def add(call: Call, conf: dict[str, object], version: str) -> dict[str, object]:
             raise overtaken(call)
         # From here on it stands: a runtime that ends us now has to say DEL.
         signal(SIGTERM, SIG_IGN)
-    except BaseException:
-        addition.undo(conf)
+    except BaseException as error:
+        if addition.undo(conf) and isinstance(error, CniError):
+            # What a step stumbled over then is no news: the links went while it worked on them.
+            raise overtaken(call) from None
         raise
     store.close()
     result = addition.result(host)
@@ -125,6 +127,7 @@ class Addition:
         self._elements: list[Element] = []
         self._own_netns = posix.open(SELF, posix.O_RDONLY | posix.O_CLOEXEC)
         self._delegated = False
+        self._recorded = False
 
     # ---- the state file
 
@@ -159,6 +162,7 @@ class Addition:
         if network.ipam == BUILT_IN:
             self._claim()
         self._store.commit()
+        self._recorded = True
 
     def _claim(self) -> None:
         """With the addresses known: what the pod gets in nftables' sets."""
@@ -255,16 +259,21 @@ class Addition:
             interfaces.append(Interface(holder.name, holder.address, "", holder.mtu))
         return Result(interfaces, ips, self._all_routes(), self._dns)
 
-    def undo(self, conf: dict[str, object]) -> None:
-        """Takes back what this ADD recorded and made. What resists stays recorded, for DEL."""
+    def undo(self, conf: dict[str, object]) -> bool:
+        """Takes back what this ADD recorded and made. What resists stays recorded, for DEL.
+
+        Whether a DEL had come, and taken the record away.
+        """
         signal(SIGTERM, SIG_IGN)
         if not self._store.recorded:
             self._store.close()
-            return
+            return False
+        deleted = False
         try:
             # Delegates and nftables are the node's affair, and the pod's namespace may have been entered.
             enter(self._own_netns)
             self._store.rollback()
+            deleted = self._recorded and not self._store.stands(*self._owner, self._call.started)
             if self._delegated:
                 self._give_back(conf)
             self._kernel.delete_made()
@@ -273,7 +282,8 @@ class Addition:
             self._store.withdraw(*self._owner, self._call.started, remove_elements)
         except (CniError, OSError):
             # The error that led here is the one to answer with.
-            return
+            return deleted
+        return deleted
 
     def _give_back(self, conf: dict[str, object]) -> None:
         """Before the links go: `dhcp` sends its release through the pod's. If that fails, DEL asks again."""

@@ -8,7 +8,7 @@ CACHE=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/anypod
 # Beyond what a node needs: other routers, runtimes and plugins, and what a test is made with.
 PACKAGES=(
     frr bird2 containernetworking-plugins containerd runc podman dnsmasq-base iptables
-    iputils-ping procps strace gcc libc6-dev shellcheck
+    iputils-ping procps strace gcc libc6-dev qemu-system-x86 shellcheck
 )
 FAILED=()
 
@@ -84,17 +84,50 @@ left_behind() {
     done < <(grep -lsaF "ANYPOD_TEST_RUN=$RUN" /proc/[0-9]*/environ)
 }
 
+pytest_in() {
+    "$TOOLS/bin/python" -m pytest -o cache_dir="$CACHE/pytest" "$@" </dev/null
+}
+
+# Thousands of calls keep the processors busy, the other tests wait for daemons most of the time: side by side.
+BUSY=(test_concurrency.py test_crash_*.py test_faults_*.py test_fuzz.py test_model.py test_vm_*.py)
+
+pytest_side_by_side() {
+    local files=() pattern log status=0
+    for pattern in "${BUSY[@]}"; do
+        mapfile -t -O "${#files[@]}" files < <(find tests/system -name "$pattern" | sort)
+    done
+    log=$(mktemp /tmp/anypod-busy-XXXXXX)
+    pytest_in "${files[@]}" >"$log" 2>&1 &
+    BUSY_PID=$!
+    pytest_in "$@" "${files[@]/#/--ignore=}" || status=$?
+    wait "$BUSY_PID" || status=$?
+    BUSY_PID=
+    cat "$log"
+    rm -f "$log"
+    return "$status"
+}
+
 run_pytest() {
     RUN=$$-$RANDOM
+    export ANYPOD_TEST_RUN=$RUN
     BEFORE=$(snapshot | sort)
     local left status=0
-    ANYPOD_TEST_RUN=$RUN "$TOOLS/bin/python" -m pytest -o cache_dir="$CACHE/pytest" "$@" </dev/null || status=$?
+    "$@" || status=$?
+    unset ANYPOD_TEST_RUN
     left=$(left_behind)
     if [[ -n $left ]]; then
         printf 'the tests left behind:\n%s\n' "$left"
         status=1
     fi
     return "$status"
+}
+
+clean_up() {
+    # A run that was ended: its tests take down what they made before they end.
+    if [[ -n ${BUSY_PID:-} ]] && kill "$BUSY_PID" 2>/dev/null; then
+        wait "$BUSY_PID" || true
+    fi
+    rm -rf "$ANYPOD_PREFIX"
 }
 
 main() {
@@ -115,7 +148,7 @@ main() {
     # Where systemd runs, its tmpfiles make this folder; FRR's package alone does not.
     [[ -d /run/frr ]] || install -d -o frr -g frr -m 755 /run/frr
     ANYPOD_PREFIX=$(mktemp -d /tmp/anypod-test-XXXXXX)
-    trap 'rm -rf "$ANYPOD_PREFIX"' EXIT
+    trap clean_up EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP
     ./install.sh --prefix "$ANYPOD_PREFIX"
@@ -124,10 +157,14 @@ main() {
     case $part in
         all)
             lint
-            run_pytest tests/unit tests/system "$@" || FAILED+=(tests)
+            if [[ $# -eq 0 ]]; then
+                run_pytest pytest_side_by_side tests/unit tests/system || FAILED+=(tests)
+            else
+                run_pytest pytest_in tests/unit tests/system "$@" || FAILED+=(tests)
+            fi
             ;;
         lint) lint ;;
-        *) run_pytest "tests/$part" "$@" || FAILED+=(tests) ;;
+        *) run_pytest pytest_in "tests/$part" "$@" || FAILED+=(tests) ;;
     esac
     if [[ ${#FAILED[@]} -gt 0 ]]; then
         fail "failed: ${FAILED[*]}"

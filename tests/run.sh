@@ -92,18 +92,17 @@ pytest_in() {
 BUSY=(test_concurrency.py test_crash_*.py test_faults_*.py test_fuzz.py test_model.py test_vm_*.py)
 
 pytest_side_by_side() {
-    local files=() pattern log status=0
+    local files=() pattern status=0
     for pattern in "${BUSY[@]}"; do
         mapfile -t -O "${#files[@]}" files < <(find tests/system -name "$pattern" | sort)
     done
-    log=$(mktemp /tmp/anypod-busy-XXXXXX)
-    pytest_in "${files[@]}" >"$log" 2>&1 &
+    BUSY_LOG=$(mktemp /tmp/anypod-busy-XXXXXX)
+    pytest_in "${files[@]}" >"$BUSY_LOG" 2>&1 &
     BUSY_PID=$!
     pytest_in "$@" "${files[@]/#/--ignore=}" || status=$?
     wait "$BUSY_PID" || status=$?
     BUSY_PID=
-    cat "$log"
-    rm -f "$log"
+    cat "$BUSY_LOG"
     return "$status"
 }
 
@@ -127,7 +126,7 @@ clean_up() {
     if [[ -n ${BUSY_PID:-} ]] && kill "$BUSY_PID" 2>/dev/null; then
         wait "$BUSY_PID" || true
     fi
-    rm -rf "$ANYPOD_PREFIX"
+    rm -rf "$ANYPOD_PREFIX" "${BUSY_LOG:-}"
 }
 
 main() {

@@ -71,7 +71,7 @@ snapshot() {
     find /run/netns -mindepth 1 -printf 'network namespace %f\n' 2>/dev/null
     ip -o link show | sed -E 's/^[0-9]+: ([^:@]+).*/link \1/'
     nft list tables | sed 's/^/nftables /'
-    find /run/anypod -maxdepth 0 2>/dev/null
+    find /run/anypod /run/cni /var/lib/cni -maxdepth 1 2>/dev/null
 }
 
 # Every process that a test starts carries ANYPOD_TEST_RUN in its environment, or had a parent that did.

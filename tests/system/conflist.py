@@ -98,6 +98,9 @@ class Conflist:
         wanted = [key for key, wanted in plugin.get("capabilities", {}).items() if wanted]
         asked = {key: one.capabilities[key] for key in wanted if key in one.capabilities}
         conf = plugin | {"name": self.name, "cniVersion": self.version}
+        if plugin["type"] == "tuning":
+            # It keeps there what it changed, in the machine's /run by default.
+            conf["dataDir"] = str(self.node.state.parent / "tuning")
         return conf | ({"runtimeConfig": asked} if asked else {})
 
     def environment(self, verb: str, one: Attachment) -> dict[str, str]:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.system import injector
-from tests.system.crash_rig import Scene, Walk, del_add_del, faults, make_bare, stage
+from tests.system.crash_rig import Scene, del_add_del, make_bare, stage
+from tests.system.fault_rig import FaultWalk, faults
 from tests.system.syscalls import changes, one_of
 from tests.system.test_faults_known import CLASSES as ALL_CLASSES
 
@@ -53,7 +54,7 @@ def scenes(installation: Installation, tmp_path_factory: pytest.TempPathFactory)
 
 
 def test_a_first_add_with_any_failing_system_call_is_whole_or_an_error_object(scenes: list[Scene]) -> None:
-    walk = Walk("ADD", make_bare, del_add_del)
+    walk = FaultWalk("ADD", make_bare, del_add_del)
     classes = {number: narrowed(wanted) for number, wanted in CLASSES.items()}
     found = faults(walk.record(scenes[0], SECONDS), classes)
     counts = walk.fail(scenes, found, SECONDS)

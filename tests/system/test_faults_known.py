@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.system import injector
-from tests.system.crash_rig import Scene, Walk, add, delete, faults, nothing, stage
+from tests.system.crash_rig import Scene, add, delete, nothing, stage
+from tests.system.fault_rig import FaultWalk, faults
 from tests.system.syscalls import one_of, opens_for_writing
 
 if TYPE_CHECKING:
@@ -50,17 +51,17 @@ def scenes(installation: Installation, tmp_path_factory: pytest.TempPathFactory)
 
 
 WALKS = {
-    "add": Walk("ADD", nothing, delete),
-    "del": Walk("DEL", add, delete),
+    "add": FaultWalk("ADD", nothing, delete),
+    "del": FaultWalk("DEL", add, delete),
 }
 
 
 @pytest.mark.parametrize("walk", WALKS.values(), ids=WALKS.keys())
 def test_a_call_with_any_failing_system_call_is_whole_or_an_error_object(
-    scenes: list[Scene], walk: Walk
+    scenes: list[Scene], walk: FaultWalk
 ) -> None:
     found = faults(walk.record(scenes[0], SECONDS), CLASSES)
     counts = walk.fail(scenes, found, SECONDS)
     print(f"{walk.verb}: {len(found)} faults, {dict(counts)}")
     assert counts["failure in the call"] > 100
-    assert counts["missed"] < 0.02 * len(found)
+    assert counts["missed"] < 0.05 * len(found)

@@ -138,6 +138,9 @@ def main() -> NoReturn:
         _answer(error, version)
     except OSError as error:
         _answer(_of_the_system(error), version)
+    except ImportError as error:
+        # No descriptor or memory left, or a disk that doesn't answer: imports tell of these in their own way.
+        _answer(CniError(IO_FAILURE, f"anypod's own files can't be loaded: {error}"), version)
     except BaseException as error:  # noqa: BLE001 - a runtime must get an error object, whatever happens
         _answer(
             CniError(INTERNAL, f"internal error: {type(error).__name__}: {error}; please report it"), version

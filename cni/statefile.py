@@ -82,8 +82,9 @@ def now() -> int:
 
 def boot_id() -> str:
     """What tells this boot of the node from the others."""
-    with open(BOOT_ID, encoding="ascii") as file:
-        return file.read().strip()
+    # As bytes: a codec that is not built in would be one more file to load.
+    with open(BOOT_ID, "rb") as file:
+        return file.read().strip().decode()
 
 
 class StateFile:
@@ -146,7 +147,18 @@ class StateFile:
                 return self.db.execute(query, values)
             except DatabaseError as error:
                 if not _is_busy(error) or time.monotonic() > deadline:
-                    raise self.failure(error) from None
+                    failure = self.failure(error)
+                    if isinstance(failure, DamagedError):
+                        self._let_go()
+                    raise failure from None
+
+    def _let_go(self) -> None:
+        """Ends the transaction: who mends the file waits for its lock, even in this process."""
+        try:
+            if self.db.in_transaction:
+                self.db.execute("ROLLBACK")
+        except DatabaseError:
+            self.close()
 
     def _scalar(self, query: str, values: Sequence[object] = ()) -> Any:
         row = self.execute(query, values).fetchone()

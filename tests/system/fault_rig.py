@@ -49,7 +49,7 @@ class Fault:
         """What is wrong with the answer. An interpreter that does not come up, or has no stdout, can't answer."""
         if ended.status and self.place is not Place.CALL:
             return ""
-        return complaint(verb, ended)
+        return complaint(verb, ended) or ("a defect" if b'"code":999' in ended.stdout else "")
 
     def kind(self, ended: Ended) -> str:
         """For the statistics."""

@@ -247,11 +247,10 @@ class Addition:
 
     def result(self, host: Link) -> Result:
         """What was made."""
-        mtu = host.mtu
         interfaces = [
             Interface(self._bridge.name, self._bridge.address, "", self._bridge.mtu),
-            Interface(host.name, host.address, "", mtu),
-            Interface(self._call.ifname, self._mac, self._call.netns, mtu),
+            Interface(host.name, host.address, "", host.mtu),
+            Interface(self._call.ifname, self._mac, self._call.netns, host.mtu),
         ]
         ips = [(one, len(interfaces) - 1) for one in self._addresses]
         holder = gateway_holder(self._kernel, self._network, self._bridge)
@@ -260,10 +259,7 @@ class Addition:
         return Result(interfaces, ips, self._all_routes(), self._dns)
 
     def undo(self, conf: dict[str, object]) -> bool:
-        """Takes back what this ADD recorded and made. What resists stays recorded, for DEL.
-
-        Whether a DEL had come, and taken the record away.
-        """
+        """Takes back what this ADD recorded and made, as far as it goes; whether a DEL had taken the record away."""
         signal(SIGTERM, SIG_IGN)
         if not self._store.recorded:
             self._store.close()
@@ -273,7 +269,7 @@ class Addition:
             # Delegates and nftables are the node's affair, and the pod's namespace may have been entered.
             enter(self._own_netns)
             self._store.rollback()
-            deleted = self._recorded and not self._store.stands(*self._owner, self._call.started)
+            deleted = self._recorded and not self._stands()
             if self._delegated:
                 self._give_back(conf)
             self._kernel.delete_made()
@@ -285,14 +281,20 @@ class Addition:
             return deleted
         return deleted
 
+    def _stands(self) -> bool:
+        """Whether the record is there, as far as the state file can be asked: it may have been set aside."""
+        try:
+            return self._store.stands(*self._owner, self._call.started)
+        except (CniError, OSError):
+            return True
+
     def _give_back(self, conf: dict[str, object]) -> None:
         """Before the links go: `dhcp` sends its release through the pod's. If that fails, DEL asks again."""
-        held = self._store.allocation(*self._owner)
-        if held is not None and not self._store.stands(*self._owner, self._call.started):
-            return  # of a later ADD, which the delegate can't tell from this one
         from cni.delegate import delete as give_back
 
         try:
+            if not self._stands() and self._store.ipam(*self._owner):
+                return  # of a later ADD, which the delegate can't tell from this one
             give_back(self._network.ipam, self._call, conf)
         except (CniError, OSError):
             return

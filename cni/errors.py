@@ -35,5 +35,9 @@ class CniError(Exception):
         self.details = details
 
 
+class Terminated(BaseException):
+    """SIGTERM came. No CniError: what lives with a step's failure must not live on with this."""
+
+
 class DamagedError(CniError):
     """The state file is no longer one; `rebuild` sets it aside and makes another from what the kernel shows."""

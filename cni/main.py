@@ -13,6 +13,7 @@ from cni.errors import (
     TRY_AGAIN_LATER,
     CniError,
     DamagedError,
+    Terminated,
 )
 from cni.jsonio import read_stdin, write_stdout
 from cni.netlink import NetlinkError
@@ -38,7 +39,7 @@ EAGAIN = 11
 def _terminated(_number: int, _frame: object) -> None:
     # What is being undone must not be undone half.
     signal(SIGTERM, SIG_IGN)
-    raise CniError(TRY_AGAIN_LATER, "ended by SIGTERM; what was begun is undone, try again later")
+    raise Terminated
 
 
 def _run(call: Call, conf: dict[str, object], version: str, started: int) -> dict[str, object] | None:
@@ -136,6 +137,9 @@ def main() -> NoReturn:
             write_stdout(answer)
     except CniError as error:
         _answer(error, version)
+    except Terminated:
+        undone = "ended by SIGTERM; what was begun is undone, try again later"
+        _answer(CniError(TRY_AGAIN_LATER, undone), version)
     except OSError as error:
         _answer(_of_the_system(error), version)
     except ImportError as error:

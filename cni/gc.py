@@ -176,7 +176,7 @@ class Collection:
         """Removes links and nftables elements of the network that belong to no attachment."""
         from cni.strays import remembered_networks
 
-        bridges = {bridge, *(one.bridge for one in remembered_networks(self.store, self._network))}
+        bridges = [bridge, *(one.bridge for one in remembered_networks(self.store, self._network))]
         # While this is held no ADD can record anything, and what an ADD makes it records first.
         self.store.begin()
         recorded = set(self.store.execute("SELECT container, ifname FROM attachment WHERE created > 0"))
@@ -201,7 +201,7 @@ class Collection:
 
             record(self.store, self._kernel, lost)
 
-    def _stray(self, links: list[OwnedLink], known: set[str], bridges: set[object]) -> list[OwnedLink]:
+    def _stray(self, links: list[OwnedLink], known: set[str], bridges: list[object]) -> list[OwnedLink]:
         names = {link.name for link in links}
         masters = {link.index for link in links if link.name in bridges and link.kind == "bridge"}
 

@@ -12,6 +12,7 @@ from cni.errors import INVALID_CONFIG, UNSUPPORTED_FIELD, CniError
 from cni.network import BUILT_IN, NO_IPAM, Network, PodRoute
 from cni.ranges import address, check_gateways, check_sets, flat, range_sets, subnet
 from cni.schema import checked, wrong
+from cni.spec import is_identifier
 
 if TYPE_CHECKING:
     from cni.ranges import Keyed
@@ -72,6 +73,8 @@ def _ipam(conf: dict[str, Any]) -> str:
         raise wrong(
             "ipam.type", kind, "no plugin that gives addresses; use host-local, or leave ipam out for none"
         )
+    if kind and not is_identifier(kind):
+        raise wrong("ipam.type", kind, "no name of a plugin; write the name of its file, without a directory")
     if kind == HOST_LOCAL or (not kind and set(ipam) - {"type"}):
         return BUILT_IN
     return kind or NO_IPAM

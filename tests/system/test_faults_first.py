@@ -14,15 +14,13 @@ import pytest
 
 from tests.system import injector
 from tests.system.crash_rig import Scene, del_add_del, make_bare, stage
-from tests.system.fault_rig import FaultWalk, faults
-from tests.system.syscalls import changes, one_of
+from tests.system.fault_rig import FaultWalk, faults, narrowed
 from tests.system.test_faults_known import CLASSES as ALL_CLASSES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from lab.installed import Installation
-    from tests.system.injector import SystemCall
 
 pytestmark = [
     pytest.mark.skipif(not injector.SUPPORTED, reason="the injector knows the registers of x86-64"),
@@ -32,18 +30,6 @@ SECONDS = 500
 CLASSES = {
     number: wanted for number, wanted in ALL_CLASSES.items() if number not in (errno.ENFILE, errno.ENOBUFS)
 }
-READING = one_of("pread64 recvfrom recvmsg")
-
-
-def matters(call: SystemCall) -> bool:
-    """Not the reading of modules, nor what a start always does."""
-    if call.path:
-        return "/python3" not in call.path and ".so" not in call.path
-    return call.number in READING or changes(call)
-
-
-def narrowed(wanted: Callable[[SystemCall], bool]) -> Callable[[SystemCall], bool]:
-    return lambda call: matters(call) and wanted(call)
 
 
 @pytest.fixture(scope="module")

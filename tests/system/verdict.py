@@ -35,16 +35,15 @@ def _of_error(ended: Ended) -> str:
     shown = _object(ended.stdout)
     if shown is None:
         return "failure without one JSON object on stdout"
-    code = shown.get("code")
-    if not isinstance(code, int) or isinstance(code, bool) or code < 1:
-        return "an error object without a code"
-    if not isinstance(shown.get("msg"), str) or not shown["msg"]:
-        return "an error object without a message"
-    if not isinstance(shown.get("cniVersion"), str):
-        return "an error object without a version"
-    if not isinstance(shown.get("details", ""), str):
-        return "details that are no text"
-    return ""
+    code, message = shown.get("code"), shown.get("msg")
+    flaws = {
+        "an error object without a code": type(code) is not int or code < 1,
+        "an error object without a message": not isinstance(message, str) or not message,
+        "a defect": str(message).startswith("internal error"),
+        "an error object without a version": not isinstance(shown.get("cniVersion"), str),
+        "details that are no text": not isinstance(shown.get("details", ""), str),
+    }
+    return next((words for words, wrong in flaws.items() if wrong), "")
 
 
 def _object(stdout: bytes) -> dict[str, Any] | None:

@@ -7,7 +7,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from speaker.config import Accept, Announce, Config, Kernel
@@ -21,6 +21,7 @@ from speaker.desired import (
     unreachable_routes,
 )
 from speaker.gobgp.session import BgpGlobal, Destination, LearnedPath, LocalPath
+from speaker.prefixes import never_routed
 
 if TYPE_CHECKING:
     from speaker.gobgp.session import Prefix
@@ -182,7 +183,8 @@ def _networks() -> st.SearchStrategy[Prefix]:
     return st.one_of(v4, v6)
 
 
-@given(_networks(), _networks())
+@given(_networks().filter(lambda prefix: not never_routed(prefix)), _networks())
+@example(ip_network("fe00::/7"), ip_network("::/0"))
 def test_acceptance_agrees_with_ipaddress(prefix: Prefix, allowed: Prefix) -> None:
     config = Config(
         bgp=BgpGlobal(1, "10.0.0.1"), api="", accept=Accept(prefixes=(allowed,), default_route=True)

@@ -26,6 +26,7 @@ from cni.rtnl import (
 
 IFF_UP = 0x1
 IFF_PROMISC = 0x100
+IFF_LOWER_UP = 0x10000
 IF_OPER_UP = b"\6"
 IFLA_ADDRESS = 1
 IFLA_IFNAME = 3
@@ -68,6 +69,7 @@ class Link:
     __slots__ = (
         "address",
         "alias",
+        "carrier",
         "data",
         "index",
         "kind",
@@ -85,6 +87,7 @@ class Link:
         _, _, self.index, flags, _ = _LINK.unpack_from(payload)
         found = attributes(payload, _LINK.size)
         self.up = bool(flags & IFF_UP)
+        self.carrier = bool(flags & IFF_LOWER_UP)
         self.promisc = bool(flags & IFF_PROMISC)
         self.running = found.get(IFLA_OPERSTATE) == IF_OPER_UP
         self.name = found.get(IFLA_IFNAME, b"").rstrip(b"\0").decode("ascii", "replace")

@@ -1,13 +1,28 @@
-"""The speaker's side of the state file: reads it, never writes, never makes it."""
+"""The speaker's side of the state file: reads it, never writes, never makes it.
+
+It needs no right to write, neither to the files nor to the directory. While the plugin is at work there is a
+write-ahead log, which SQLite then reads with a read-only -shm. Otherwise the last plugin took the log along:
+SQLite is told that nothing changes (`immutable`), and the file's stamp says whether that was true.
+"""
 
 from __future__ import annotations
 
 import os
+import time
 from urllib.parse import quote
 
 from cni.allocation import Allocation, fetch
 from cni.sqlite import DatabaseError, connect
 from cni.statefile import APPLICATION_ID, FILE, SCHEMA_VERSION, WAIT_SECONDS
+
+# Looks at a file that changes while it is looked at, and seconds between two.
+LOOKS = 20
+PAUSE = 0.005
+Stamp = tuple[tuple[int, int, int] | None, ...]
+
+
+# SQLite's codes for what a plugin that opens or closes the file brings about: BUSY, READONLY, CANTOPEN, PROTOCOL.
+_OF_THE_MOMENT = (5, 8, 14, 15)
 
 
 class StateError(Exception):
@@ -20,7 +35,7 @@ class StateReader:
     def __init__(self, state_dir: str) -> None:
         self.path = os.path.join(state_dir, FILE)
 
-    def stamp(self) -> object:
+    def stamp(self) -> Stamp:
         """Changes whenever the content may have changed; two `stat` calls."""
         return tuple(self._stat(suffix) for suffix in ("", "-wal"))
 
@@ -35,27 +50,48 @@ class StateReader:
 
     def allocations(self) -> list[Allocation]:
         """All attachments; none where there is no file (yet). StateError for an unreadable or foreign one."""
-        if self._stat("") is None:
-            return []
-        try:
-            db = connect(
-                f"file:{quote(self.path)}?mode=ro", timeout=WAIT_SECONDS, isolation_level=None, uri=True
-            )
+        trouble = ""
+        for look in range(LOOKS):
+            if look:
+                time.sleep(PAUSE)
+            before = self.stamp()
+            file, wal = before
+            if file is None:
+                return []
             try:
-                if db.execute("PRAGMA user_version").fetchone()[0] == 0:
-                    return []  # a plugin is just making it
-                if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
-                    raise StateError(
-                        f"{self.path} is another program's database; set state.dir to the plugin's stateDir"
-                    )
-                # What is read here has been the same since version 1.
-                if db.execute("PRAGMA user_version").fetchone()[0] > SCHEMA_VERSION:
-                    raise StateError(
-                        f"{self.path} was written by another version of anypod; install one version of both"
-                    )
-                return fetch(db)
-            finally:
-                db.close()
-        except (DatabaseError, TypeError, ValueError, OverflowError) as error:
-            # The latter three: a database in order, with values in it that no plugin wrote.
-            raise StateError(f"{self.path} can't be read: {error}; if it is damaged, move it away") from None
+                found = self._read("" if wal else "&immutable=1")
+            except (DatabaseError, TypeError, ValueError, OverflowError) as error:
+                # The latter three: a database in order, with values in it that no plugin wrote.
+                trouble = str(error)
+                if not _passes(error) and self.stamp() == before:
+                    break
+            else:
+                if wal or self.stamp() == before:
+                    return found
+                trouble = "it changed at each look"
+        raise StateError(f"{self.path} can't be read: {trouble}; if it is damaged, move it away")
+
+    def _read(self, how: str) -> list[Allocation]:
+        db = connect(
+            f"file:{quote(self.path)}?mode=ro{how}", timeout=WAIT_SECONDS, isolation_level=None, uri=True
+        )
+        try:
+            version = db.execute("PRAGMA user_version").fetchone()[0]
+            if version == 0:
+                return []  # a plugin is just making it
+            if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+                raise StateError(
+                    f"{self.path} is another program's database; set state.dir to the plugin's stateDir"
+                )
+            # What is read here has been the same since version 1.
+            if version > SCHEMA_VERSION:
+                raise StateError(
+                    f"{self.path} was written by another version of anypod; install one version of both"
+                )
+            return fetch(db)
+        finally:
+            db.close()
+
+
+def _passes(error: Exception) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _OF_THE_MOMENT

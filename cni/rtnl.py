@@ -44,6 +44,7 @@ RTA_PRIORITY = 6
 RTA_METRICS = 8
 RTA_MULTIPATH = 9
 RTA_TABLE = 15
+RTA_VIA = 18
 RTAX_MTU = 2
 RTAX_ADVMSS = 8
 RTN_UNICAST = 1
@@ -52,12 +53,15 @@ RTN_UNREACHABLE = 7
 RT_SCOPE_UNIVERSE = 0
 RT_SCOPE_LINK = 253
 RT_SCOPE_NOWHERE = 255
+RTNH_F_DEAD = 0x1
+RTNH_F_LINKDOWN = 0x10
 RT_TABLE_MAIN = 254
 RTPROT_BOOT = 3
 
 _ROUTE = struct.Struct("=BBBBBBBBI")
 _NEXTHOP = struct.Struct("=HBBi")
 _U32 = struct.Struct("=I")
+_VIA = struct.Struct("=H")
 REQUEST = NLM_F_REQUEST | NLM_F_ACK
 CREATE = REQUEST | NLM_F_CREATE | NLM_F_EXCL
 
@@ -68,7 +72,10 @@ def u32(value: bytes | None) -> int:
 
 
 class NextHop:
-    """A route's way out: gateway (packed, b"" for none), link index (0 for none), weight 1 to 256."""
+    """A route's way out: gateway (packed, b"" for none), link index (0 for none), weight 1 to 256.
+
+    An IPv4 route may have an IPv6 gateway.
+    """
 
     __slots__ = ("gateway", "oif", "weight")
 
@@ -92,9 +99,12 @@ class NextHop:
 
 
 class Route:
-    """A kernel route. `dst` is packed (4 or 16 bytes), `kind` an RTN_ number; metric 0: the kernel's."""
+    """A kernel route. `dst` is packed (4 or 16 bytes), `kind` an RTN_ number; metric 0: the kernel's.
 
-    __slots__ = ("dst", "family", "kind", "metric", "nexthops", "prefixlen", "protocol", "table")
+    `down`: as the kernel tells it, its only link has no carrier.
+    """
+
+    __slots__ = ("down", "dst", "family", "kind", "metric", "nexthops", "prefixlen", "protocol", "table")
 
     def __init__(  # noqa: PLR0913, PLR0917 - the fields of a value
         self,
@@ -115,6 +125,7 @@ class Route:
         self.table = table
         self.metric = metric
         self.nexthops = nexthops
+        self.down = False
 
     def key(self) -> tuple[object, ...]:
         """What makes two routes the same."""
@@ -157,16 +168,21 @@ def _selectors(route: Route) -> list[bytes]:
     return found
 
 
-def _hops(nexthops: tuple[NextHop, ...]) -> list[bytes]:
+def _gateway(family: int, gateway: bytes) -> bytes:
+    if family == AF_INET and len(gateway) == 16:
+        return attribute(RTA_VIA, _VIA.pack(AF_INET6) + gateway)
+    return attribute(RTA_GATEWAY, gateway) if gateway else b""
+
+
+def _hops(family: int, nexthops: tuple[NextHop, ...]) -> list[bytes]:
     if len(nexthops) == 1 and nexthops[0].weight == 1:
         hop = nexthops[0]
-        found = [attribute(RTA_GATEWAY, hop.gateway)] if hop.gateway else []
-        return found + ([attribute(RTA_OIF, _U32.pack(hop.oif))] if hop.oif else [])
+        return [_gateway(family, hop.gateway), attribute(RTA_OIF, _U32.pack(hop.oif)) if hop.oif else b""]
     if not nexthops:
         return []
     packed = []
     for hop in nexthops:
-        gateway = attribute(RTA_GATEWAY, hop.gateway) if hop.gateway else b""
+        gateway = _gateway(family, hop.gateway)
         packed.append(_NEXTHOP.pack(_NEXTHOP.size + len(gateway), 0, hop.weight - 1, hop.oif) + gateway)
     return [attribute(RTA_MULTIPATH, b"".join(packed))]
 
@@ -179,13 +195,21 @@ def _scope(route: Route) -> int:
 
 def route_replace(route: Route) -> bytes:
     """Makes the route, or puts it in place of the one with the same destination, metric and table."""
-    body = [_header(route, _scope(route), route.protocol), *_selectors(route), *_hops(route.nexthops)]
+    body = [
+        _header(route, _scope(route), route.protocol),
+        *_selectors(route),
+        *_hops(route.family, route.nexthops),
+    ]
     return message(RTM_NEWROUTE, REQUEST | NLM_F_CREATE | NLM_F_REPLACE, body)
 
 
 def route_add(route: Route) -> bytes:
     """Makes the route; refused (EEXIST) where one with the same destination, metric and table stands."""
-    body = [_header(route, _scope(route), route.protocol), *_selectors(route), *_hops(route.nexthops)]
+    body = [
+        _header(route, _scope(route), route.protocol),
+        *_selectors(route),
+        *_hops(route.family, route.nexthops),
+    ]
     return message(RTM_NEWROUTE, CREATE, body)
 
 
@@ -195,7 +219,7 @@ def route_prepend(route: Route, scope: int = -1, metrics: bytes = b"") -> bytes:
     Scope -1: the one that fits. `metrics` are what `route_metrics` made. EEXIST where this very route stands.
     """
     header = _header(route, _scope(route) if scope < 0 else scope, route.protocol)
-    body = [header, *_selectors(route), *_hops(route.nexthops), metrics]
+    body = [header, *_selectors(route), *_hops(route.family, route.nexthops), metrics]
     return message(RTM_NEWROUTE, REQUEST | NLM_F_CREATE, body)
 
 
@@ -221,10 +245,14 @@ def route_dump(family: int, table: int = 0, protocol: int = 0) -> bytes:
     return message(RTM_GETROUTE, NLM_F_REQUEST | NLM_F_DUMP, body)
 
 
+def _parse_gateway(found: dict[int, bytes]) -> bytes:
+    return found.get(RTA_GATEWAY) or found.get(RTA_VIA, b"")[_VIA.size :]
+
+
 def _parse_hops(found: dict[int, bytes]) -> tuple[NextHop, ...]:
     packed = found.get(RTA_MULTIPATH)
     if packed is None:
-        gateway, oif = found.get(RTA_GATEWAY, b""), u32(found.get(RTA_OIF))
+        gateway, oif = _parse_gateway(found), u32(found.get(RTA_OIF))
         return (NextHop(gateway, oif),) if gateway or oif else ()
     hops = []
     offset = 0
@@ -233,16 +261,18 @@ def _parse_hops(found: dict[int, bytes]) -> tuple[NextHop, ...]:
         if length < _NEXTHOP.size:
             break
         inner = attributes(packed[offset : offset + length], _NEXTHOP.size)
-        hops.append(NextHop(inner.get(RTA_GATEWAY, b""), oif, weight + 1))
+        hops.append(NextHop(_parse_gateway(inner), oif, weight + 1))
         offset += (length + 3) & ~3
     return tuple(hops)
 
 
 def parse_route(payload: bytes) -> Route:
     """A route as the kernel tells it in a dump or an event."""
-    family, prefixlen, _, _, table, protocol, _, kind, _ = _ROUTE.unpack_from(payload)
+    family, prefixlen, _, _, table, protocol, _, kind, flags = _ROUTE.unpack_from(payload)
     found = attributes(payload, _ROUTE.size)
     dst = found.get(RTA_DST, bytes(4 if family == AF_INET else 16))
     hops = _parse_hops(found) if kind == RTN_UNICAST else ()
     number = u32(found.get(RTA_TABLE)) or table
-    return Route(family, dst, prefixlen, kind, protocol, number, u32(found.get(RTA_PRIORITY)), hops)
+    route = Route(family, dst, prefixlen, kind, protocol, number, u32(found.get(RTA_PRIORITY)), hops)
+    route.down = bool(flags & (RTNH_F_DEAD | RTNH_F_LINKDOWN))
+    return route

@@ -1,4 +1,4 @@
-"""What the speaker reports beside the state file, for STATUS: is this node routed?
+"""What the speaker reports below the state directory, for STATUS: is this node routed?
 
 The speaker holds a lock on the file that it wrote last, for as long as it lives, and STATUS asks the
 kernel who holds it. Unlike a process id that tells the living from the dead also where the two run in
@@ -14,7 +14,9 @@ from fcntl import F_OFD_GETLK, F_UNLCK, F_WRLCK, fcntl
 from cni.errors import NOT_AVAILABLE, CniError
 from cni.jsonio import parse
 
-FILE = "speaker.json"
+# The directory is the speaker's, which may run as a user of its own.
+DIRECTORY = "speaker"
+FILE = f"{DIRECTORY}/speaker.json"
 MAX_SIZE = 1 << 16
 # struct flock: type, whence, start, length, process. From 0, length 0: all of the file.
 _FLOCK = struct.Struct("hhqqi4x")

@@ -185,7 +185,7 @@ class StateFile:
                 "it was downgraded: install the newer one again, or move the file away when no pod runs",
             )
         if version == 0:
-            posix.chmod(self.path, 0o600)
+            self._let_speaker_read()
             self.execute("PRAGMA journal_mode=WAL")
             self._script(f"{SCHEMA} {ELEMENTS} PRAGMA application_id={APPLICATION_ID};")
         elif version == 1:
@@ -202,6 +202,13 @@ class StateFile:
                 restore(self)
             self.execute("INSERT OR REPLACE INTO meta VALUES ('boot', ?)", (boot_id(),))
             self.commit()
+
+    def _let_speaker_read(self) -> None:
+        """Of a directory that is a group's, the group reads the file: the speaker may run as a user of its own."""
+        group = posix.stat(self.state_dir).st_gid
+        if group and group != posix.stat(self.path).st_gid:
+            posix.chown(self.path, -1, group)
+        posix.chmod(self.path, 0o640 if group else 0o600)
 
     def _script(self, statements: str) -> None:
         self.db.executescript(f"BEGIN IMMEDIATE; {statements} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")

@@ -4,6 +4,9 @@
 
 UNIT_SOURCE=$SOURCE/examples/systemd
 UNITS=/usr/local/lib/systemd/system # the vendor's place: an operator's own units and drop-ins are in /etc and win
+SYSUSERS=/usr/local/lib/sysusers.d/anypod.conf
+TMPFILES=/usr/local/lib/tmpfiles.d/anypod.conf
+SPEAKER_GROUP=anypod # speaker and gobgpd run as a user of this name, see sysusers.conf
 RUN_DIR=/run/anypod
 
 is_our_plugin() { grep -qsxF "$MADE_BY" "$PLUGIN"; }
@@ -64,17 +67,41 @@ install_units() {
         return
     fi
     local unit changed=
-    make_directory "$UNITS"
+    place_file "$UNIT_SOURCE/sysusers.conf" "$SYSUSERS"
+    place_file "$UNIT_SOURCE/tmpfiles.conf" "$TMPFILES"
+    systemd-sysusers anypod.conf
+    systemd-tmpfiles --create anypod.conf
     for unit in "$UNIT_SOURCE"/*.service; do
-        if ! cmp -s "$unit" "$UNITS/${unit##*/}"; then
-            install -m 644 "$unit" "$UNITS/${unit##*/}"
-            changed=1
-        fi
+        place_file "$unit" "$UNITS/${unit##*/}"
+        [[ -z $PLACED ]] || changed=1
     done
     [[ -z $changed ]] || systemctl daemon-reload
+    give_speaker_its_files
     if systemctl --quiet is-active anypod-speaker; then
         say "anypod-speaker runs on with the release it was started from, until: systemctl restart anypod-speaker"
     fi
+}
+
+# place_file SOURCE TARGET: PLACED says whether something changed.
+place_file() {
+    PLACED=
+    if cmp -s "$1" "$2"; then
+        return
+    fi
+    make_directory "${2%/*}"
+    install -m 644 "$1" "$2"
+    PLACED=1
+}
+
+# Its configuration may hold what is nobody else's business: root writes it, the speaker reads it.
+give_speaker_its_files() {
+    local file
+    for file in "$CONFIG" "${CONFIG%/*}/cluster.toml"; do
+        if [[ -f $file && $(stat -c %G "$file") == root ]]; then
+            chgrp "$SPEAKER_GROUP" "$file"
+            chmod g+r "$file"
+        fi
+    done
 }
 
 remove_units() {
@@ -87,9 +114,12 @@ remove_units() {
         return
     fi
     if systemd_is_booted; then
-        systemctl --quiet disable --now "${units[@]}"
+        systemctl --quiet disable --now anypod-speaker.service anypod-gobgpd.service
+        # The end of the speaker has started it.
+        systemctl stop anypod-dead-man.service
     fi
     (cd "$UNITS" && rm -f "${units[@]}")
+    rm -f "$SYSUSERS" "$TMPFILES"
     if systemd_is_booted; then
         systemctl daemon-reload
     fi

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from speaker.source import Source
+
+F = TypeVar("F", bound="Callable[..., None]")
+
 # Sub-commands that live elsewhere: name -> (module, attribute, what --help says).
 ELSEWHERE = {
+    "render": ("speaker.cli_render", "render", "A node's files from the configuration of the whole cluster."),
     "lab": ("lab.cli", "lab", "A lab of nodes, racks and clients in network namespaces; the demo."),
 }
 
@@ -67,33 +77,50 @@ def speaker() -> None:
     """The BGP speaker of this node."""
 
 
-_config = click.option(
-    "--config",
-    "path",
-    default="/etc/anypod/speaker.toml",
-    show_default=True,
-    metavar="FILE",
-    help="The configuration file.",
-)
+CONFIG = "/etc/anypod/speaker.toml"
+CLUSTER = "/etc/anypod/cluster.toml"
+
+
+def _sources(command: F) -> F:
+    """The options that say which configuration is meant; `_source` puts them together."""
+    for option in (
+        click.option("--node", metavar="NAME", help="Which node of --cluster; by default this machine."),
+        click.option("--cluster", metavar="FILE", help="The cluster's configuration, in place of --config."),
+        click.option("--config", metavar="FILE", help=f"The node's configuration.  [default: {CONFIG}]"),
+    ):
+        command = option(command)
+    return command
+
+
+def _source(config: str | None, cluster: str | None, node: str | None) -> Source:
+    if config and cluster:
+        raise click.UsageError("--config and --cluster exclude each other; give one")
+    if node and not cluster:
+        raise click.UsageError("--node chooses a node of a cluster; give --cluster FILE, too")
+    from speaker.source import Source
+
+    return Source(cluster, cluster=True, node=node or "") if cluster else Source(config or CONFIG)
 
 
 @speaker.command()
-@_config
-def check(path: str) -> None:
+@_sources
+def check(config: str | None, cluster: str | None, node: str | None) -> None:
     """Validate a configuration file and do nothing else."""
-    from speaker.config import ConfigError, load
+    from speaker.checks import ConfigError
 
+    source = _source(config, cluster, node)
     try:
-        config = load(path)
+        found = source.load()
     except ConfigError as error:
         click.echo(str(error), err=True)
         sys.exit(2)
-    count = len(config.peers)
-    click.echo(f"{path}: ok: AS {config.bgp.asn}, {count} peer{'' if count == 1 else 's'}")
+    count = len(found.peers)
+    groups = f", {len(found.dynamic)} dynamic" if found.dynamic else ""
+    click.echo(f"{source.path}: ok: AS {found.bgp.asn}, {count} peer{'' if count == 1 else 's'}{groups}")
 
 
 @speaker.command()
-@_config
+@_sources
 @click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
@@ -101,21 +128,18 @@ def check(path: str) -> None:
     show_default=True,
     help="Write lines of this level and above to stderr.",
 )
-def run(path: str, log_level: str) -> None:
+def run(config: str | None, cluster: str | None, node: str | None, log_level: str) -> None:
     """Announce this node's addresses and install what peers announce, until SIGTERM.
 
-    When it stops, paths and routes stay: the next start adopts them.
+    The configuration is read again on SIGHUP and when its file changes. What stays when the speaker stops is for
+    speaker.on-stop to say.
     """
-    from speaker.config import ConfigError, load
-
-    try:
-        config = load(path)
-    except ConfigError as error:
-        click.echo(str(error), err=True)
-        sys.exit(2)
+    # Its default would end the process; the speaker lets it through as soon as it can reload.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    source = _source(config, cluster, node)
     from speaker.run import run_speaker
 
-    sys.exit(run_speaker(config, log_level))
+    sys.exit(run_speaker(source.load, log_level))
 
 
 if __name__ == "__main__":

@@ -2,218 +2,139 @@
 
 from __future__ import annotations
 
-import ipaddress
-import json
 import tomllib
-from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import Any
 
-from speaker import schema
-from speaker.checks import Checks
-from speaker.gobgp.session import Address, BgpGlobal, Family, Peer, Prefix
+from speaker import config_announce, config_peers, schema
+from speaker.bgp import BgpGlobal
+from speaker.checks import Checks, ConfigError, refuse
+from speaker.config_file import check_key, check_pem, read_text
+from speaker.config_lists import prefix_list
+from speaker.config_together import check_together
+from speaker.settings import Accept, Api, Config, Kernel, PeerPolicy
 
-_IP = {Family.IPV4: "IPv4", Family.IPV6: "IPv6"}
-
-
-class ConfigError(Exception):
-    """What a person has to change, one line for each problem: file, key, value, fix."""
-
-
-@dataclass(frozen=True, slots=True)
-class Announce:
-    """What peers are told. `next_hops` holds only families whose next hop is not the session's address."""
-
-    subnets: tuple[Prefix, ...] = ()
-    prefixes: tuple[Prefix, ...] = ()
-    next_hops: tuple[Address, ...] = ()
-    transit: bool = False
-
-    def next_hop(self, family: Family) -> Address:
-        """The configured next hop, or the unspecified address: the session's own."""
-        for address in self.next_hops:
-            if address.version == family:
-                return address
-        return ipaddress.IPv4Address(0) if family == Family.IPV4 else ipaddress.IPv6Address(0)
+__all__ = ["ConfigError", "load", "load_schema", "parse"]
 
 
-@dataclass(frozen=True, slots=True)
-class Accept:
-    """Which learned prefixes are installed; no prefixes: all but the default route."""
-
-    prefixes: tuple[Prefix, ...] = ()
-    default_route: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Kernel:
-    """Where learned routes go."""
-
-    install: bool = True
-    protocol: int = 177
-    metric: int = 1190
-    table: int = 254
-
-
-@dataclass(frozen=True, slots=True)
-class Config:
-    """The whole file. Times are seconds."""
-
-    bgp: BgpGlobal
-    api: str
-    peers: tuple[Peer, ...] = ()
-    announce: Announce = Announce()
-    accept: Accept = Accept()
-    kernel: Kernel = Kernel()
-    state_dir: str = "/run/anypod"
-    follow_state: bool = True
-    stale_routes: int = 90
-    resync: int = 60
-
-
-@cache
 def load_schema() -> dict[str, Any]:
-    """The JSON Schema that lies beside this module."""
-    loaded: dict[str, Any] = json.loads(Path(__file__).with_name("config.schema.json").read_text("utf-8"))
-    return loaded
+    """What speaker.toml may say."""
+    return schema.load("config.schema.json")
 
 
 def load(path: str) -> Config:
     """Reads the file; ConfigError says what is wrong with it."""
-    try:
-        text = Path(path).read_bytes().decode("utf-8")
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}; name a readable file with --config") from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8") from None
-    return parse(text, path)
+    return build(read_toml(path), path)
 
 
 def parse(text: str, name: str = "speaker.toml") -> Config:
     """Checks a document and makes it typed; `name` stands at the head of each error line."""
+    return build(parse_toml(text, name), name)
+
+
+def read_toml(path: str) -> dict[str, Any]:
+    """The TOML document of a file."""
     try:
-        document = tomllib.loads(text)
+        text = read_text(path)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    return parse_toml(text, path)
+
+
+def parse_toml(text: str, name: str) -> dict[str, Any]:
+    """The document; ConfigError where it is no TOML."""
+    try:
+        return tomllib.loads(text)
     except ValueError as error:  # tomllib's own, and int's for a number of thousands of digits
         raise ConfigError(f"{name}: not TOML: {error}; correct that line") from None
     except RecursionError:
         raise ConfigError(f"{name}: not TOML: nested too deeply; flatten it") from None
+
+
+def build(document: dict[str, Any], name: str, checks: Checks | None = None) -> Config:
+    """The document as a Config; ConfigError with all that is wrong, each line headed by `name`."""
     found = schema.problems(load_schema(), document)
-    if not found:
-        checks = Checks()
-        config = _build(schema.with_defaults(load_schema(), document), checks)
-        if not checks.problems:
-            return config
-        found = checks.problems
-    raise ConfigError("\n".join(f"{name}: {line}" for line in found))
-
-
-def _build(document: dict[str, Any], checks: Checks) -> Config:
-    bgp, kernel, state = document["bgp"], document["kernel"], document["state"]
-    config = Config(
-        bgp=BgpGlobal(
-            asn=bgp["asn"],
-            router_id=str(checks.router_id("bgp.router-id", bgp["router-id"])),
-            listen_port=checks.listen_port("bgp.listen-port", bgp["listen-port"]),
-            listen_addresses=tuple(
-                str(checks.address(f"bgp.listen-addresses[{i}]", item))
-                for i, item in enumerate(bgp["listen-addresses"])
-            ),
-        ),
-        api=checks.api("gobgpd.api", document["gobgpd"]["api"]),
-        peers=tuple(_peer(f"peer[{i}]", item, bgp["asn"], checks) for i, item in enumerate(document["peer"])),
-        announce=_announce(document["announce"], checks),
-        accept=Accept(
-            prefixes=checks.prefixes("accept.prefixes", document["accept"]["prefixes"]),
-            default_route=document["accept"]["default-route"],
-        ),
-        kernel=Kernel(
-            install=kernel["install"],
-            protocol=kernel["protocol"],
-            metric=kernel["metric"],
-            table=checks.table("kernel.table", kernel["table"]),
-        ),
-        state_dir=checks.directory("state.dir", state["dir"]),
-        follow_state=state["follow"],
-        stale_routes=document["timers"]["stale-routes"],
-        resync=document["timers"]["resync"],
-    )
+    if found:
+        refuse(name, found)
+    checks = checks or Checks()
+    checks.files.add(name)
+    config = _build(schema.with_defaults(load_schema(), document), checks)
     if not checks.problems:
-        _check_together(config, checks)
+        check_together(config, checks)
+    if checks.problems:
+        refuse(name, checks.problems)
     return config
 
 
-def _peer(key: str, item: dict[str, Any], asn: int, checks: Checks) -> Peer:
-    address = checks.address(f"{key}.address", item["address"])
-    if item["multihop-ttl"] and item["asn"] == asn:
-        checks.add(
-            f"{key}.multihop-ttl", item["multihop-ttl"], "is for eBGP only; remove it, iBGP has no limit"
-        )
-    timers = item["timers"]
-    if timers["keepalive"] > timers["hold"] // 3:
-        checks.add(
-            f"{key}.timers.keepalive",
-            timers["keepalive"],
-            f"is more than a third of hold; write at most {timers['hold'] // 3}, or raise hold",
-        )
-    families = [Family[name.upper()] for name in item["families"]] or [Family(address.version)]
-    local = item["local-address"]
-    return Peer(
-        address=address,
-        asn=item["asn"],
-        description=item["description"],
-        families=frozenset(families),
-        local_address=checks.address(f"{key}.local-address", local, address.version) if local else None,
-        passive=item["passive"],
-        multihop_ttl=item["multihop-ttl"],
-        connect_retry=timers["connect-retry"],
-        hold=timers["hold"],
-        keepalive=timers["keepalive"],
-    )
-
-
-def _announce(item: dict[str, Any], checks: Checks) -> Announce:
-    hops = [
-        checks.address(f"announce.next-hop-ipv{version}", item[f"next-hop-ipv{version}"], version)
-        for version in (4, 6)
-        if item[f"next-hop-ipv{version}"]
+def _build(document: dict[str, Any], checks: Checks) -> Config:
+    accept, kernel, state = document["accept"], document["kernel"], document["state"]
+    bgp = _global(document["bgp"], checks)
+    peers = [config_peers.peer(f"peer[{i}]", item, bgp, checks) for i, item in enumerate(document["peer"])]
+    groups = [
+        config_peers.dynamic(f"dynamic-peer[{i}]", item, bgp, checks)
+        for i, item in enumerate(document["dynamic-peer"])
     ]
-    subnets = checks.prefixes("announce.subnets", item["subnets"])
-    for i, subnet in enumerate(subnets):
-        if subnet.prefixlen == 0:
-            fix = "would make the whole world unreachable from here; write this node's pod subnet"
-            checks.add(f"announce.subnets[{i}]", str(subnet), fix)
-    return Announce(
-        subnets=subnets,
-        prefixes=checks.prefixes("announce.prefixes", item["prefixes"]),
-        next_hops=tuple(hops),
-        transit=item["transit"],
+    policies = {
+        key: config_peers.policy(f"{table}[{i}]", item, checks)
+        for table, keys in (
+            ("peer", [one.key for one in peers]),
+            ("dynamic-peer", [one.name for one in groups]),
+        )
+        for i, (key, item) in enumerate(zip(keys, document[table], strict=True))
+    }
+    return Config(
+        bgp=bgp,
+        api=_api(document["gobgpd"], checks),
+        peers=tuple(peers),
+        dynamic=tuple(groups),
+        policies={key: policy for key, policy in policies.items() if policy != PeerPolicy()},
+        announce=config_announce.announce(document["announce"], document["announcement"], checks),
+        accept=Accept(
+            prefixes=prefix_list(checks, "accept.prefixes", accept["prefixes"]),
+            default_route=accept["default-route"],
+            maximum=accept["maximum"],
+        ),
+        kernel=Kernel(
+            install=kernel["install"],
+            protocol=checks.protocol("kernel.protocol", kernel["protocol"]),
+            metric=kernel["metric"],
+            table=checks.table("kernel.table", kernel["table"]),
+        ),
+        state_dir=checks.path("state.dir", state["dir"], "/run/anypod"),
+        follow_state=state["follow"],
+        stale_routes=document["timers"]["stale-routes"],
+        resync=document["timers"]["resync"],
+        withdraw_on_stop=document["speaker"]["on-stop"] == "withdraw",
+        dead_man=document["speaker"]["dead-man"],
+        metrics=checks.listener("speaker.metrics", document["speaker"]["metrics"]),
+        files=frozenset(checks.files),
     )
 
 
-def _check_together(config: Config, checks: Checks) -> None:
-    """What only two keys together can get wrong."""
-    seen: set[Address] = set()
-    for i, peer in enumerate(config.peers):
-        if peer.address in seen:
-            checks.add(f"peer[{i}].address", str(peer.address), "is there twice; keep one [[peer]] of them")
-        seen.add(peer.address)
-        if peer.passive and config.bgp.listen_port == -1:
-            fix = "waits for a connection, but bgp.listen-port is -1; remove one of the two"
-            checks.add(f"peer[{i}].passive", True, fix)
-        for family in sorted(peer.families - {Family(peer.address.version)}):
-            _check_foreign_family(f"peer[{i}].families", family, config.announce, checks)
-    for i, prefix in enumerate(config.announce.prefixes):
-        if prefix in config.announce.subnets:
-            checks.add(f"announce.prefixes[{i}]", str(prefix), "is in announce.subnets too; keep one of them")
+def _global(item: dict[str, Any], checks: Checks) -> BgpGlobal:
+    addresses = [
+        checks.address(f"bgp.listen-addresses[{i}]", text) for i, text in enumerate(item["listen-addresses"])
+    ]
+    checks.once("bgp.listen-addresses[{}]", addresses)
+    return BgpGlobal(
+        asn=item["asn"],
+        router_id=str(checks.router_id("bgp.router-id", item["router-id"])),
+        listen_port=checks.listen_port("bgp.listen-port", item["listen-port"]),
+        listen_addresses=tuple(str(address) for address in addresses),
+    )
 
 
-def _check_foreign_family(key: str, family: Family, announce: Announce, checks: Checks) -> None:
-    """The session's own address is no next hop for the other family: gobgpd would send a broken one."""
-    name = f"ipv{int(family)}"
-    if announce.transit:
-        fix = f"cannot be passed on over this session; add a [[peer]] with its {_IP[family]} address for it"
-        checks.add(key, name, fix)
-    elif announce.next_hop(family).is_unspecified:
-        fix = f"has no next hop on this session; set announce.next-hop-{name} or remove the family"
-        checks.add(key, name, fix)
+def _api(item: dict[str, Any], checks: Checks) -> Api:
+    target = checks.api("gobgpd.api", item["api"])
+    given = [name for name in ("ca", "certificate", "key") if item[name]]
+    for name in given:
+        key, value = f"gobgpd.{name}", item[name]
+        if target.startswith("unix:"):
+            checks.add(key, value, "is for TLS, which a unix socket does not use; remove it")
+        elif "ca" not in given:
+            checks.add(key, value, "has no effect without gobgpd.ca; set that too")
+        elif len(given) == 2 and name != "ca":
+            other = "certificate" if name == "key" else "key"
+            checks.add(key, value, f"is of no use alone; set gobgpd.{other} too")
+        elif checks.path(key, value, "/etc/anypod/gobgpd.pem"):
+            checks.file(key, value, check_key if name == "key" else check_pem)
+    return Api(target, item["ca"], item["certificate"], item["key"])

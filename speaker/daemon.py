@@ -6,14 +6,19 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from speaker import log
-from speaker.gobgp.session import DaemonRefusedError, Destination, ExportPolicy
-from speaker.plan import plan_paths, plan_peers, same_daemon
+from speaker.bgp import Destination
+from speaker.exports import narrowed
+from speaker.inforce import InForce
+from speaker.peers import Peers
+from speaker.plan import plan_paths, same_daemon
+from speaker.policy import policies
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
-    from speaker.config import Config
-    from speaker.gobgp.session import Address, LocalPath, Peer, PeerStatus, Prefix, Session
+    from speaker.bgp import LocalPath, PeerStatus, Policies, Prefix
+    from speaker.gobgp.session import Session
+    from speaker.settings import Config
 
 # With more prefixes than this to look at again, the whole table is read instead.
 MANY = 300
@@ -24,131 +29,142 @@ class WrongDaemonError(Exception):
 
 
 class Daemon:
-    """What the daemon was last seen to hold. Every method may raise the session's errors."""
+    """What the daemon was last seen to hold. Every method may raise the errors of the session that it is given."""
 
-    def __init__(self, config: Config, session: Session) -> None:
+    def __init__(self, config: Config) -> None:
         self._config = config
-        self._session = session
-        self._up: dict[str, bool] = {}
-        self._refused: dict[Address, str] = {}
+        self._in_force: Policies | None = None
+        self._written = InForce(config.state_dir)
+        self._peers = Peers(config)
         self.table: dict[Prefix, Destination] = {}
-        self.peers: list[PeerStatus] = []
+        # There was a daemon in this boot: peers may be waiting for it to come back.
+        self._lived = self._written.read() is not None
         # Off while it is not known what should be announced: what an earlier process announced stays.
         self.withdraws = True
+
+    @property
+    def peers(self) -> list[PeerStatus]:
+        """The peers as they were last read."""
+        return self._peers.found
+
+    @property
+    def flaps(self) -> Mapping[str, int]:
+        """How many sessions of each peer have ended, by what a log calls it."""
+        return self._peers.flaps
+
+    @property
+    def refused(self) -> Mapping[str, str]:
+        """Peers that could not be added, and why; they are worth another try."""
+        return self._peers.refused
+
+    def configure(self, config: Config) -> None:
+        """From the next `restore` on, this is what should be."""
+        self._config = config
+        self._peers.configure(config)
 
     def forget(self) -> None:
         """Nothing that was read is true any more."""
         self.table = {}
-        self.peers = []
-        self._up = {}
+        self._peers.forget()
 
-    async def restore(self, wanted: Collection[LocalPath]) -> None:
+    async def restore(self, session: Session, wanted: Collection[LocalPath]) -> None:
         """Brings everything to where it should be, in the order that a daemon which lost all needs.
 
-        Paths come before peers: the first thing a peer hears is everything, and nothing is withdrawn.
-        A daemon that holds it all already sees no write.
+        Paths come before peers: the first thing a peer hears is everything, and nothing is withdrawn. What
+        goes is withdrawn before the policies could hold its withdrawal back, and what comes is announced
+        when they say to whom. A daemon that holds it all already sees no write.
         """
-        await self._start()
-        await self._export_policy()
-        await self._read_table()
-        await self.close_paths(wanted)
-        await self.read_peers()
-        await self._close_peers()
+        restarting = await self._start(session) and self._lived
+        await self._read_table(session)
+        await self._withdraw(session, plan_paths(wanted, self.table).withdraw)
+        await self._close_policies(session)
+        await self._announce(session, plan_paths(wanted, self.table).announce)
+        await self._peers.read(session)
+        await self._peers.close(session, restarting)
+        self._lived = True
 
-    async def _start(self) -> None:
+    async def _start(self, session: Session) -> bool:
+        """Whether the daemon was empty."""
         wanted = self._config.bgp
-        found = await self._session.identity()
+        found = await session.identity()
         if found is None:
-            await self._session.start(wanted)
+            await session.start(wanted)
             log.info("gobgpd started", asn=wanted.asn, router_id=wanted.router_id, port=wanted.listen_port)
         elif not same_daemon(wanted, found):
             raise WrongDaemonError(
-                f"gobgpd at {self._config.api} runs as AS {found.asn}, router id {found.router_id}, and"
+                f"gobgpd at {self._config.api.target} runs as AS {found.asn}, router id {found.router_id}, and"
                 f" not as AS {wanted.asn}, router id {wanted.router_id}; restart that gobgpd if it is"
                 " the speaker's, else set gobgpd.api to one of its own"
             )
+        return found is None
 
-    async def _export_policy(self) -> None:
-        wanted = ExportPolicy.ALL if self._config.announce.transit else ExportPolicy.LOCAL
-        if await self._session.export_policy() is not wanted:
-            await self._session.set_export_policy(wanted)
-            log.info("export policy set", exports=wanted.value)
-            if wanted is ExportPolicy.LOCAL:
-                await self._forget_exports()
+    async def _close_policies(self, session: Session) -> None:
+        wanted = policies(self._config)
+        if not await session.holds_policies(wanted):
+            before = await self._in_force_before(session)
+            await self._peers.read(session)
+            less = narrowed(before, wanted, self._peers.names(), self.table.values())
+            await self._peers.end(session, less)
+            await session.set_policies(wanted)
+            log.info("policies set", imports=len(wanted.imports), exports=len(wanted.exports))
+        if self._in_force != wanted:
+            self._in_force = wanted
+            self._written.write(wanted)
 
-    async def _forget_exports(self) -> None:
-        """Only the end of a session takes back what must not be exported any more; peers are added below."""
-        for status in await self._session.peers():
-            if status.managed:
-                await self._session.remove_peer(status.peer.address)
-                log.warning("peer removed to take back its exports", peer=status.peer.address)
+    async def _in_force_before(self, session: Session) -> Policies | None:
+        """None if the daemon has others than those that it was given last: nobody knows what peers were told."""
+        before = self._in_force or self._written.read()
+        return before if before is not None and await session.holds_policies(before) else None
 
     # ---- paths
 
-    async def _read_table(self) -> None:
-        self.table = {found.prefix: found for found in await self._session.table()}
+    async def _read_table(self, session: Session) -> None:
+        # An entry that is as it was stays the same object: the kernel's side does not look at it again.
+        table = {}
+        for found in await session.table():
+            known = self.table.get(found.prefix)
+            table[found.prefix] = known if known == found else found
+        self.table = table
 
-    async def reread(self, prefixes: Collection[Prefix]) -> None:
+    async def reread(self, session: Session, prefixes: Collection[Prefix]) -> None:
         """Looks again at these prefixes."""
         if len(prefixes) > MANY:
-            await self._read_table()
+            await self._read_table(session)
         elif prefixes:
-            found = {entry.prefix: entry for entry in await self._session.table(prefixes)}
+            found = {entry.prefix: entry for entry in await session.table(prefixes)}
             for prefix in prefixes:
                 self.table.pop(prefix, None)
             self.table.update(found)
 
-    async def close_paths(self, wanted: Collection[LocalPath]) -> None:
+    async def close_paths(self, session: Session, wanted: Collection[LocalPath]) -> None:
         """Announces and withdraws what differs; the table is told, so that nothing is written twice."""
         plan = plan_paths(wanted, self.table)
-        if plan.announce:
-            await self._session.announce(plan.announce)
-            for path in plan.announce:
+        await self._announce(session, plan.announce)
+        await self._withdraw(session, plan.withdraw)
+
+    async def _announce(self, session: Session, paths: Collection[LocalPath]) -> None:
+        if paths:
+            await session.announce(paths)
+            for path in paths:
                 before = self.table.get(path.prefix) or Destination(path.prefix, None, False, ())
                 self.table[path.prefix] = replace(before, ours=path)
-            log.info_each("announced", ({"prefix": path.prefix} for path in plan.announce))
-        if plan.withdraw and self.withdraws:
-            await self._session.withdraw(plan.withdraw)
-            for prefix in plan.withdraw:
-                self.table[prefix] = replace(self.table[prefix], ours=None)
-            log.info_each("withdrawn", ({"prefix": prefix} for prefix in plan.withdraw))
+            log.info_each("announced", ({"prefix": path.prefix} for path in paths))
 
-    # ---- peers
+    async def _withdraw(self, session: Session, prefixes: Collection[Prefix]) -> None:
+        if prefixes and self.withdraws:
+            await session.withdraw(prefixes)
+            for prefix in prefixes:
+                if prefix in self.table:  # it may have been forgotten meanwhile
+                    self.table[prefix] = replace(self.table[prefix], ours=None)
+            log.info_each("withdrawn", ({"prefix": prefix} for prefix in prefixes))
 
-    async def read_peers(self) -> None:
-        """Looks again at the peers, and tells which sessions came and went."""
-        self.peers = await self._session.peers()
-        up = {str(status.peer.address): status.established for status in self.peers}
-        for status in self.peers:
-            address = str(status.peer.address)
-            if status.established and not self._up.get(address):
-                log.info("peer up", peer=address, asn=status.peer.asn)
-            elif self._up.get(address) and not status.established:
-                log.warning("peer down", peer=address, asn=status.peer.asn, state=status.state)
-        self._up = up
+    async def withdraw_all(self, session: Session) -> None:
+        """Takes everything back that was announced, for the end."""
+        self.withdraws = True
+        await self._read_table(session)  # a pass may have been cut off
+        await self.close_paths(session, ())
 
-    async def _close_peers(self) -> None:
-        plan = plan_peers(self._config.peers, self.peers)
-        changed = {peer.address for peer in plan.add} & set(plan.remove)
-        for address in plan.remove:
-            await self._session.remove_peer(address)
-            if address not in changed:
-                log.info("peer removed", peer=address)
-        for peer in plan.add:
-            if await self._add_peer(peer):
-                event = "peer replaced" if peer.address in changed else "peer added"
-                log.info(event, peer=peer.address, asn=peer.asn)
-        if plan.add or plan.remove:
-            await self.read_peers()
-
-    async def _add_peer(self, peer: Peer) -> bool:
-        """One peer that the daemon refuses must not keep the others out; the next full pass tries again."""
-        try:
-            await self._session.add_peer(peer)
-        except DaemonRefusedError as error:
-            if self._refused.get(peer.address) != str(error):
-                log.error("peer refused by gobgpd", peer=peer.address, reason=error)
-            self._refused[peer.address] = str(error)
-            return False
-        self._refused.pop(peer.address, None)
-        return True
+    async def close_peers(self, session: Session) -> None:
+        """Looks again at the peers, tells which sessions came and went, adds and removes what differs."""
+        await self._peers.read(session)
+        await self._peers.close(session, restarting=False)

@@ -6,23 +6,33 @@ Only routes with our protocol number in our table are ever changed or removed.
 from __future__ import annotations
 
 import errno
-from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from cni import rtnl
+from cni.link import Address as LinkAddress
+from cni.link import Link, address_dump, link_dump
 from cni.netlink import NetlinkError, NetlinkSocket
-from speaker.desired import KernelRoute
+from speaker.desired import Held, KernelRoute
+from speaker.fibcodec import (
+    explain,
+    from_kernel,
+    hops_to_kernel,
+    is_connected,
+    is_direct,
+    prefix_of,
+    rejects,
+    to_kernel,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
-    from speaker.config import Kernel
-    from speaker.desired import RouteKey
-    from speaker.gobgp.session import Address, Prefix
+    from speaker.bgp import Address, Prefix
+    from speaker.desired import NextHop, RouteKey
     from speaker.plan import RoutePlan
+    from speaker.settings import Kernel
 
-RTPROT_KERNEL = 2
 GROUPS = (
     rtnl.RTMGRP_LINK
     | rtnl.RTMGRP_IPV4_IFADDR
@@ -32,23 +42,8 @@ GROUPS = (
 )
 # Datagrams read in one go; what remains makes the descriptor readable again.
 EVENTS = 1000
-_ADVICE = {
-    errno.ENETUNREACH: "the next hop is on none of this node's networks; peer with a neighbour on a"
-    " connected network, or have it announce itself as next hop",
-    errno.EHOSTUNREACH: "the next hop is on none of this node's networks; check the link to the peer",
-    errno.EEXIST: "another program's route has the same prefix and metric; set another kernel.metric",
-    errno.ENODEV: "the next hop's link is gone or needs an interface, as link-local addresses do",
-    errno.ENETDOWN: "the link to the next hop is down",
-    errno.EPERM: "the speaker needs CAP_NET_ADMIN; run it as root",
-}
-
-
-@dataclass(slots=True)
-class Held:
-    """What the kernel holds: routes of ours, and the prefixes of this node's links."""
-
-    ours: dict[RouteKey, KernelRoute] = field(default_factory=dict)
-    connected: frozenset[Prefix] = frozenset()
+# With more next hops to watch than this, every route of others matters.
+MANY = 1000
 
 
 class Fib:
@@ -56,9 +51,15 @@ class Fib:
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
+        self._left: list[Kernel] = []
         self._socket = NetlinkSocket()
         self._events = NetlinkSocket(GROUPS, timeout=0.0)
+        self._links: list[Link] = []
+        self._hops: dict[frozenset[NextHop], tuple[rtnl.NextHop, ...]] = {}
+        self._refused: set[RouteKey] = set()
         self.known = Held()
+        # Next hops that other programs' routes have a say in: a change around them matters.
+        self.watched: Collection[Address] = ()
 
     def fileno(self) -> int:
         """Readable when `changed` should be called."""
@@ -69,22 +70,88 @@ class Fib:
         self._socket.close()
         self._events.close()
 
+    # ---- reading
+
     def read(self) -> None:
         """Reads everything anew."""
-        ours: dict[RouteKey, KernelRoute] = {}
+        self._links = [Link(payload) for _, payload in self._socket.dump(link_dump())]
+        self._hops = {}
+        self._refused = set()
+        held = Held()
         connected: set[Prefix] = set()
+        direct: set[Prefix] = set()
+        down: set[Prefix | str] = {link.name for link in self._links if not link.carrier}
+        for route in (route for table in self._tables() for route in self._routes(table)):
+            if self._is_mine(route, held):
+                continue
+            if is_direct(route):
+                (down if route.down else direct).add(prefix_of(route))
+                if is_connected(route):
+                    connected.add(prefix_of(route))
+            elif route.nexthops or rejects(route):
+                self._note_other(route, held.others)
+        held.connected, held.direct, held.down = frozenset(connected), frozenset(direct), frozenset(down)
+        held.own = self._own()
+        self.known = held
+
+    def _own(self) -> frozenset[Address]:
+        """Addresses of this node; a link-local one may be a neighbour's on another link."""
+        found = (LinkAddress(payload).ip for _, payload in self._socket.dump(address_dump()))
+        addresses = (ip_address(packed) for packed in found if packed)
+        return frozenset(address for address in addresses if not address.is_link_local)
+
+    def _tables(self) -> set[int]:
+        """Where a next hop is looked up: with a VRF, links are in its own table."""
+        return {rtnl.RT_TABLE_MAIN, self._kernel.table}
+
+    def _routes(self, table: int) -> Iterator[rtnl.Route]:
         for family in (rtnl.AF_INET, rtnl.AF_INET6):
-            for _, payload in self._socket.dump(rtnl.route_dump(family)):
+            try:
+                found = self._socket.dump(rtnl.route_dump(family, table))
+            except NetlinkError as error:
+                if error.errno != errno.ENOENT:  # no such table yet
+                    raise
+                continue
+            for _, payload in found:
                 route = rtnl.parse_route(payload)
-                if self._is_ours(route):
-                    found = from_kernel(route, ours)
-                    ours[found.key] = found
-                elif _is_connected(route):
-                    connected.add(_prefix(route))
-        self.known = Held(ours, frozenset(connected))
+                if route.table == table:
+                    yield route
 
     def _is_ours(self, route: rtnl.Route) -> bool:
         return route.protocol == self._kernel.protocol and route.table == self._kernel.table
+
+    def _is_mine(self, route: rtnl.Route, held: Held) -> bool:
+        """Notes a route that is ours, or was."""
+        if self._is_ours(route):
+            self._note(route, held.ours)
+            return True
+        former = any((route.protocol, route.table) == _place(left) for left in self._left)
+        if former and route.table == self._kernel.table:
+            held.former.add((prefix_of(route), route.metric))
+        return former
+
+    def _note(self, route: rtnl.Route, into: dict[RouteKey, KernelRoute]) -> None:
+        """IPv6 may list the next hops of one route as several routes."""
+        found = from_kernel(route, self._name_of)
+        before = into.setdefault(found.key, found)
+        if before is not found:
+            into[found.key] = KernelRoute(found.prefix, found.metric, found.next_hops | before.next_hops)
+
+    def _note_other(self, route: rtnl.Route, into: dict[Prefix, KernelRoute]) -> None:
+        """Of several routes for a prefix the kernel uses the one with the lowest metric."""
+        found = from_kernel(route, self._name_of)
+        before = into.get(found.prefix)
+        if before is None or found.metric < before.metric:
+            into[found.prefix] = found
+
+    def _name_of(self, index: int) -> str:
+        return next((link.name for link in self._links if link.index == index), "")
+
+    def _index_of(self, name: str) -> int:
+        """A number that no link has where there is none of this name: the kernel says so."""
+        return next((link.index for link in self._links if link.name == name), 0x7FFFFFFF)
+
+    # ---- events
 
     def changed(self) -> bool:
         """Empties the subscription; True if what was read may no longer be true."""
@@ -103,87 +170,83 @@ class Fib:
         if kind not in {rtnl.RTM_NEWROUTE, rtnl.RTM_DELROUTE}:
             return True  # IPv4 routes vanish with their link or address without a word
         route = rtnl.parse_route(payload)
+        prefix = prefix_of(route)
         if self._is_ours(route):
             # An echo of our own writes, unless something goes that should be there.
-            return kind == rtnl.RTM_DELROUTE and (_prefix(route), route.metric) in self.known.ours
-        if kind == rtnl.RTM_NEWROUTE and self._is_in_place_of_ours(route):
+            return kind == rtnl.RTM_DELROUTE and (prefix, route.metric) in self.known.ours
+        if self._is_in_our_place(kind, route, prefix):
             return True
-        return _is_connected(route)
+        return route.table in self._tables() and (
+            is_connected(route)
+            or (is_direct(route) and kind == rtnl.RTM_DELROUTE)
+            or len(self.watched) > MANY
+            or any(hop in prefix for hop in self.watched)
+        )
 
-    def _is_in_place_of_ours(self, route: rtnl.Route) -> bool:
-        """Another program replaced a route of ours: the kernel does not tell that ours went."""
-        known = self.known.ours
-        return route.table == self._kernel.table and (_prefix(route), route.metric) in known
+    def _is_in_our_place(self, kind: int, route: rtnl.Route, prefix: Prefix) -> bool:
+        """Another program replaced a route of ours (the kernel does not tell that ours went), or made room."""
+        keys = self.known.ours if kind == rtnl.RTM_NEWROUTE else self._refused
+        return route.table == self._kernel.table and (prefix, route.metric) in keys
+
+    # ---- writing
+
+    def move(self, kernel: Kernel) -> None:
+        """From now on our routes are those of this table and protocol; the former ones stay until `leave`."""
+        before, self._kernel = self._kernel, kernel
+        self._left = [left for left in (*self._left, before) if _place(left) != _place(kernel)]
+
+    def leave(self) -> int:
+        """Removes the routes of each table and protocol that were ours before; how many."""
+        count = 0
+        while self._left:
+            left = self._left.pop()
+            routes = [route for route in self._routes(left.table) if route.protocol == left.protocol]
+            count += len(routes)
+            self._send([rtnl.route_delete(route) for route in routes])
+        self.known.former.clear()
+        return count
 
     def apply(self, plan: RoutePlan) -> dict[RouteKey, str]:
         """Carries the plan out as far as possible; why each refused route was refused.
 
         Removals come first: they make room for what replaces them.
         """
-        refused: dict[RouteKey, str] = {}
-        removed = self._send([rtnl.route_delete(self.to_kernel(route)) for route in plan.remove])
-        for route, error in zip(plan.remove, removed, strict=True):
-            if error is None or error.errno == errno.ESRCH:  # gone already
-                self.known.ours.pop(route.key, None)
-            else:
-                refused[route.key] = explain(error)
+        refused = self._remove(plan.remove)
         # "Add" refuses where any route with this prefix and metric stands: one that is not ours stays.
-        messages = [rtnl.route_add(self.to_kernel(route)) for route in plan.add]
-        messages += [rtnl.route_replace(self.to_kernel(route)) for route in plan.change]
+        messages = [self._add(route) for route in plan.add]
+        messages += [rtnl.route_replace(self._to_kernel(route)) for route in plan.change]
         for route, error in zip([*plan.add, *plan.change], self._send(messages), strict=True):
             if error is None:
                 self.known.ours[route.key] = route
             else:
                 refused[route.key] = explain(error)
+        refused |= self._remove(plan.retire)
+        self._refused |= refused.keys()
         return refused
+
+    def _remove(self, routes: Sequence[KernelRoute]) -> dict[RouteKey, str]:
+        refused: dict[RouteKey, str] = {}
+        removed = self._send([rtnl.route_delete(self._to_kernel(route)) for route in routes])
+        for route, error in zip(routes, removed, strict=True):
+            if error is None or error.errno == errno.ESRCH:  # gone already
+                self.known.ours.pop(route.key, None)
+            else:
+                refused[route.key] = explain(error)
+        return refused
+
+    def _add(self, route: KernelRoute) -> bytes:
+        message = self._to_kernel(route)
+        return rtnl.route_replace(message) if route.key in self.known.former else rtnl.route_add(message)
+
+    def _to_kernel(self, route: KernelRoute) -> rtnl.Route:
+        hops = self._hops.get(route.next_hops)
+        if hops is None:
+            hops = self._hops[route.next_hops] = hops_to_kernel(route.next_hops, self._index_of)
+        return to_kernel(route, hops, self._kernel)
 
     def _send(self, messages: Sequence[bytes]) -> list[NetlinkError | None]:
         return self._socket.request_each(messages) if messages else []
 
-    def to_kernel(self, route: KernelRoute) -> rtnl.Route:
-        """Our value as the codec's. The kernel finds the link from the gateway."""
-        hops = tuple(rtnl.NextHop(hop.packed) for hop in sorted(route.next_hops, key=int))
-        return rtnl.Route(
-            family=rtnl.AF_INET if route.prefix.version == 4 else rtnl.AF_INET6,
-            dst=route.prefix.network_address.packed,
-            prefixlen=route.prefix.prefixlen,
-            kind=rtnl.RTN_UNICAST if hops else rtnl.RTN_UNREACHABLE,
-            protocol=self._kernel.protocol,
-            table=self._kernel.table,
-            metric=route.metric,
-            nexthops=hops,
-        )
 
-
-def explain(error: NetlinkError) -> str:
-    """The kernel's words and what to do."""
-    advice = _ADVICE.get(error.errno or 0)
-    return f"{error.strerror}: {advice}" if advice else str(error.strerror)
-
-
-def from_kernel(route: rtnl.Route, before: dict[RouteKey, KernelRoute]) -> KernelRoute:
-    """The codec's route as our value. IPv6 lists the next hops of one route as several routes."""
-    hops = {ip_address(hop.gateway) if hop.gateway else _nowhere(route) for hop in route.nexthops}
-    if route.kind == rtnl.RTN_UNICAST and not hops:
-        hops = {_nowhere(route)}  # a way out without a gateway is none of our making: it differs from all
-    prefix = _prefix(route)
-    earlier = before.get((prefix, route.metric))
-    if earlier is not None:
-        hops |= earlier.next_hops
-    return KernelRoute(prefix, route.metric, frozenset(hops))
-
-
-def _nowhere(route: rtnl.Route) -> Address:
-    return IPv4Address(0) if route.family == rtnl.AF_INET else IPv6Address(0)
-
-
-def _is_connected(route: rtnl.Route) -> bool:
-    direct = not any(hop.gateway for hop in route.nexthops)
-    main = route.table == rtnl.RT_TABLE_MAIN and route.kind == rtnl.RTN_UNICAST
-    return main and direct and route.protocol == RTPROT_KERNEL
-
-
-def _prefix(route: rtnl.Route) -> Prefix:
-    if route.family == rtnl.AF_INET:
-        return IPv4Network((route.dst, route.prefixlen))
-    return IPv6Network((route.dst, route.prefixlen))
+def _place(kernel: Kernel) -> tuple[int, int]:
+    return kernel.protocol, kernel.table

@@ -44,10 +44,15 @@ def line(event: str, fields: dict[str, object]) -> str:
 
 
 def _quoted(text: str) -> str:
-    if _BARE.fullmatch(text):
+    if _BARE.fullmatch(text) and text.isprintable():
         return text
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\r", "\\r")
-    return f'"{escaped}"'
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    # Nothing of what a terminal or a log's reader takes for more than a sign.
+    return f'"{"".join(sign if sign.isprintable() else _code(sign) for sign in escaped)}"'
+
+
+def _code(sign: str) -> str:
+    return sign.encode("unicode_escape").decode("ascii")
 
 
 def debug(event: str, **fields: object) -> None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv6Network
+from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING
 
+from speaker.bgp import PrefixMatch
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
-    from speaker.gobgp.session import Prefix
-
-_IPV4_IN_IPV6 = IPv6Network("::ffff:0:0/96")
+    from speaker.bgp import Address, Prefix
 
 
 def inside(prefix: Prefix, nets: Iterable[Prefix]) -> bool:
@@ -25,7 +25,102 @@ def inside(prefix: Prefix, nets: Iterable[Prefix]) -> bool:
     )
 
 
+def exactly(prefix: Prefix) -> PrefixMatch:
+    """Matches this prefix and nothing inside it."""
+    return PrefixMatch(prefix, prefix.prefixlen, prefix.prefixlen)
+
+
+def everything_in(prefix: Prefix) -> PrefixMatch:
+    """Matches this prefix and all inside it."""
+    return PrefixMatch(prefix, prefix.prefixlen, prefix.max_prefixlen)
+
+
+class PrefixSet:
+    """Matches as one set. A question costs as many look-ups as the set has lengths, however many its members."""
+
+    def __init__(self, matches: Iterable[PrefixMatch]) -> None:
+        self._ranges: dict[tuple[int, int], dict[int, list[tuple[int, int]]]] = {}
+        for match in matches:
+            net = match.prefix
+            members = self._ranges.setdefault((net.version, net.prefixlen), {})
+            shortest = max(match.shortest, net.prefixlen)
+            members.setdefault(_bits(net, net.prefixlen), []).append((shortest, match.longest))
+
+    def __contains__(self, prefix: Prefix) -> bool:
+        size = prefix.prefixlen
+        for (version, length), members in self._ranges.items():
+            if version == prefix.version and length <= size:
+                for shortest, longest in members.get(_bits(prefix, length), ()):
+                    if shortest <= size <= longest:
+                        return True
+        return False
+
+
+class Nets:
+    """Prefixes to be asked for those around an address; again, what counts is how many lengths there are."""
+
+    def __init__(self, nets: Iterable[Prefix] = ()) -> None:
+        self._lengths: dict[tuple[int, int], dict[int, Prefix]] = {}
+        self._order: list[tuple[int, int]] = []
+        for net in nets:
+            self.add(net)
+
+    def add(self, net: Prefix) -> None:
+        """Puts one in."""
+        key = net.version, net.prefixlen
+        if key not in self._lengths:
+            self._lengths[key] = {}
+            self._order = sorted(self._lengths, reverse=True)
+        self._lengths[key][_bits(net, net.prefixlen)] = net
+
+    def discard(self, net: Prefix) -> None:
+        """Takes one out, if it is there."""
+        self._lengths.get((net.version, net.prefixlen), {}).pop(_bits(net, net.prefixlen), None)
+
+    def around(self, address: Address) -> Iterator[Prefix]:
+        """Those that the address lies in, the longest first."""
+        number, bits = int(address), address.max_prefixlen
+        for version, length in self._order:
+            if version == address.version:
+                net = self._lengths[version, length].get(number >> (bits - length))
+                if net is not None:
+                    yield net
+
+
+def _bits(prefix: Prefix, length: int) -> int:
+    return int(prefix.network_address) >> (prefix.max_prefixlen - length)
+
+
+_NEVER_ROUTED = PrefixSet(
+    [
+        *(
+            everything_in(IPv4Network(text))
+            for text in ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "255.255.255.255/32")
+        ),
+        *(
+            everything_in(IPv6Network(text))
+            for text in ("::/128", "::1/128", "::ffff:0:0/96", "fe80::/10", "ff00::/8")
+        ),
+    ]
+)
+
+
 def never_routed(prefix: Prefix) -> bool:
-    """Whether it has no place in a routing table: multicast, loopback, link-local, IPv4 written as IPv6."""
-    special = prefix.is_multicast or prefix.is_loopback or prefix.is_link_local
-    return special or inside(prefix, (_IPV4_IN_IPV6,))
+    """Whether it has no place in a routing table: nobody's, multicast, loopback, link-local, IPv4 as IPv6."""
+    return prefix in _NEVER_ROUTED
+
+
+def common(some: Iterable[PrefixMatch], others: Iterable[PrefixMatch]) -> frozenset[PrefixMatch]:
+    """What lies in both sets."""
+    theirs = list(others)
+    pairs = (_both(one, other) for one in some for other in theirs)
+    return frozenset(match for match in pairs if match is not None)
+
+
+def _both(one: PrefixMatch, other: PrefixMatch) -> PrefixMatch | None:
+    narrow, wide = (one, other) if one.prefix.prefixlen >= other.prefix.prefixlen else (other, one)
+    shortest = max(narrow.shortest, wide.shortest, narrow.prefix.prefixlen)
+    longest = min(narrow.longest, wide.longest)
+    if shortest > longest or not inside(narrow.prefix, (wide.prefix,)):
+        return None
+    return PrefixMatch(narrow.prefix, shortest, longest)

@@ -3,32 +3,39 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from speaker import log
 from speaker.daemon import Daemon, WrongDaemonError
 from speaker.desired import local_paths
+from speaker.follow import Follower
 from speaker.gobgp.session import DaemonLostError, DaemonRefusedError
-from speaker.report import Standing
+from speaker.report import standing
 from speaker.routes import Routes
-from speaker.stale import all_established
+from speaker.stale import Told, told_by
+from speaker.upkeep import Upkeep
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from speaker.config import Config
+    from speaker.bgp import LocalPath, Prefix
     from speaker.fib import Fib
-    from speaker.gobgp.session import Event, Prefix, Session
+    from speaker.follow import Connect
+    from speaker.gobgp.session import Event, Session
     from speaker.report import Report
+    from speaker.settings import Config
     from speaker.statefile import PodAddresses
 
 # Seconds.
 GATHER = 0.02  # events of one cause come in a bunch
 STATE_POLL = 0.1
-RECONNECT = 0.25
 RETRY = 5.0  # after a refusal, which a person has to end
-KERNEL_PAUSE = 1.0  # at least between two readings of the kernel's tables
+PEERS_RETRY = 2.0  # after a peer was refused: its neighbour may not be on the link yet
+END_OF_RIB_LOOK = 0.5  # no event tells of it
+STUCK = 300.0  # a pass that takes longer has hung; all its calls are bounded by less
+WITHDRAW = 5.0  # for taking back what was announced, at the end
 
 
 @dataclass(slots=True)
@@ -41,70 +48,113 @@ class Work:
 
 
 class Speaker:
-    """One node's speaker. `run` returns after `stop`, and leaves paths and routes as they are."""
+    """One node's speaker. `run` returns after `stop`."""
 
     def __init__(
-        self, config: Config, session: Session, fib: Fib, pods: PodAddresses, report: Report
+        self, config: Config, connect: Connect, fib: Fib, pods: PodAddresses, report: Report
     ) -> None:
-        self._config = config
-        self._session = session
-        self._fib = fib
+        self.config = config
+        self.routes = Routes(config, fib)
+        self.daemon = Daemon(config)
+        self.connected = False
+        self.trouble = ""  # why gobgpd is not as it should be
+        self.in_step = False  # the last pass over the daemon went through
+        self.losses = 0
+        self.passes = 0
+        self._follower = Follower(config.api, connect, self._on_event, self._lost)
+        self._upkeep = Upkeep(fib, self.routes)
         self._pods = pods
         self._report = report
-        self._daemon = Daemon(config, session)
-        self._routes = Routes(config, fib)
         self._work = Work()
+        self._next: Config | None = None
         self._wake = asyncio.Event()
         self._stop = asyncio.Event()
-        self._connected = False
-        self._in_step = False  # the last pass over the daemon went through
-        self._trouble = ""
-        self._subscription: asyncio.Timeout | None = None
+        self._lookers: list[asyncio.Event] = []
         self._loop = asyncio.get_running_loop()
+        self._busy_since: float | None = None
         self._resync_at = 0.0
         self._retry_at: float | None = None
-        self._kernel_at: float | None = None
-        self._kernel_read = 0.0
+        self._peers_at: float | None = None
+        self._report_at: float | None = None
 
     def stop(self) -> None:
         """Ends `run`, also in the middle of a pass: the next start finishes what was begun."""
         self._stop.set()
 
+    def use(self, config: Config) -> None:
+        """Another configuration, from the next pass on."""
+        self._next = config
+        self._wake.set()
+
+    async def look(self, seconds: float) -> None:
+        """Reads the peers anew, for somebody who wants to see them; gives up after so long."""
+        self._work.peers = True
+        passed = asyncio.Event()
+        self._lookers.append(passed)
+        self._wake.set()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await passed.wait()
+
     async def run(self, ready: Callable[[], None]) -> None:
-        """Works until `stop`. `ready` is called after the first pass."""
+        """Works until `stop`. `ready` is called after the first pass. What was announced and learned stays."""
         now = self._loop.time()
-        self._routes.adopt(now)
-        self._kernel_read = now
-        self._resync_at = now + self._config.resync
+        self.routes.adopt(now)
+        self._resync_at = now + self.config.resync
         self._pods.poll()
-        self._loop.add_reader(self._fib.fileno(), self._on_kernel)
-        work = (self._stop.wait(), self._passes(ready), self._follow_daemon(), self._follow_state())
-        tasks = [asyncio.ensure_future(one) for one in work]
+        passes = asyncio.ensure_future(self._passes(ready))
+        tasks = [asyncio.ensure_future(self._stop.wait()), passes]
+        beside = (self._follower.run(), self._follow_state(), self._upkeep.run(self._kernel_pass))
+        tasks += [asyncio.ensure_future(one) for one in beside]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            self._loop.remove_reader(self._fib.fileno())
+            passes.cancel()
+            await asyncio.wait([passes])
+            if self._stop.is_set() and self.config.withdraw_on_stop:
+                await self._take_everything_back()
             for task in tasks:
                 task.cancel()
             results = await asyncio.gather(*tasks, return_exceptions=True)
-            await self._session.close()
             self._report.withdraw()
         for result in results:
             if isinstance(result, Exception):
                 raise result
 
+    async def _take_everything_back(self) -> None:
+        session = self._follower.session
+        try:
+            if session is None:
+                raise DaemonLostError("there is no connection to gobgpd")
+            async with asyncio.timeout(WITHDRAW):
+                await self.daemon.withdraw_all(session)
+        except TimeoutError:
+            log.error("not withdrawn", reason=f"no answer within {WITHDRAW:.0f} s")
+        except (DaemonLostError, DaemonRefusedError) as error:
+            log.error("not withdrawn", reason=error)
+        try:
+            self.routes.clear()
+        except OSError as error:
+            log.error("kernel routes not read or written", reason=error)
+
+    def lives(self) -> bool:
+        """Whether passes come to an end."""
+        return self._busy_since is None or self._loop.time() - self._busy_since < STUCK
+
     async def _passes(self, ready: Callable[[], None]) -> None:
         await self._pass()
         ready()
         while True:
+            self._busy_since = None
             await self._sleep()
+            self._busy_since = self._loop.time()
             await self._pass()
 
     # ---- what wakes the loop
 
     async def _sleep(self) -> None:
-        complete = self._in_step and all_established(self._config.peers, self._daemon.peers)
-        times = [self._resync_at, self._retry_at, self._kernel_at, self._routes.stale.next_check(complete)]
+        stale = self.routes.stale.next_check(self._told())
+        times = [self._resync_at, self._retry_at, self._peers_at, self._report_at, self._upkeep.due, stale]
         until = min(time for time in times if time is not None)
         try:
             async with asyncio.timeout_at(until):
@@ -114,41 +164,34 @@ class Speaker:
             pass
         self._wake.clear()
 
-    async def _follow_daemon(self) -> None:
-        """Subscribes, again and again: the end of a subscription is how a restart is noticed."""
-        while True:
-            try:
-                async with asyncio.timeout(None) as self._subscription:
-                    async for event in self._session.watch():
-                        self._on_event(event)
-            except (DaemonLostError, DaemonRefusedError) as error:
-                self._lost(str(error))
-            except TimeoutError:
-                pass  # _lost has been called by who set the time
-            await asyncio.sleep(RECONNECT)
+    def _told(self) -> Told:
+        if not self.in_step:
+            return Told.PART
+        return told_by(self.config.peers, self.daemon.peers, bool(self.config.dynamic))
 
     def _on_event(self, event: Event) -> None:
         log.debug("told by gobgpd", prefixes=len(event.prefixes), peers=event.peers)
         if event.subscribed:
-            log.info("gobgpd connected", api=self._config.api)
-            self._connected = True
-            self._trouble = ""
+            log.info("gobgpd connected", api=self.config.api.target)
+            self.connected = True
+            self.trouble = ""
             self._work.everything = True
         self._work.peers |= event.peers
         self._work.prefixes |= event.prefixes
-        self._routes.stale.news(self._loop.time())
+        self.routes.stale.news(self._loop.time())
         self._wake.set()
 
     def _lost(self, reason: str) -> None:
-        if self._connected:
+        if self.connected:
             log.warning("gobgpd lost", reason=reason, kept="learned routes")
-            self._routes.lost(self._loop.time())
-        elif not self._trouble:
-            log.warning("gobgpd not reachable", api=self._config.api, reason=reason)
-        self._trouble = reason
-        self._connected = self._in_step = False
-        self._retry_at = None
-        self._daemon.forget()
+            self.losses += 1
+            self.routes.lost(self._loop.time())
+        elif not self.trouble:
+            log.warning("gobgpd not reachable", api=self.config.api.target, reason=reason)
+        self.trouble = reason
+        self.connected = self.in_step = False
+        self._retry_at = self._peers_at = None
+        self.daemon.forget()
         self._wake.set()
 
     async def _follow_state(self) -> None:
@@ -157,74 +200,84 @@ class Speaker:
                 self._wake.set()
             await asyncio.sleep(STATE_POLL)
 
-    def _on_kernel(self) -> None:
-        if self._fib.changed() and self._kernel_at is None:
-            self._kernel_at = max(self._loop.time(), self._kernel_read + KERNEL_PAUSE)
-            self._wake.set()
-
     # ---- one pass
 
     async def _pass(self) -> None:
         now = self._loop.time()
+        lookers, self._lookers = self._lookers, []
+        if self._next is not None:
+            self.config, self._next = self._next, None
+            self.daemon.configure(self.config)
+            with contextlib.suppress(OSError):  # the kernel is read again below, where that is told
+                self.routes.reload(self.config)
+            self._resync_at = now
         if now >= self._resync_at:
-            self._resync_at = now + self._config.resync
+            self._resync_at = now + self.config.resync
             self._work.everything = True
-            self._kernel_at = now
+            self._upkeep.due = now
             self._pods.poll(force=True)
         if self._retry_at is not None and now >= self._retry_at:
             self._retry_at = None
             self._work.everything = True
-        if self._connected and self._retry_at is None:
-            await self._daemon_pass()
+        if self._peers_at is not None and now >= self._peers_at:
+            self._peers_at = None
+            self._work.peers = True
+        session = self._follower.session
+        if session is not None and self._retry_at is None:
+            await self._daemon_pass(session)
         self._kernel_pass()
-        self._report.tell(self._standing())
+        self.passes += 1
+        for looker in lookers:
+            looker.set()
 
-    def _standing(self) -> Standing:
-        wanted = {peer.address for peer in self._config.peers}
-        up = {status.peer.address for status in self._daemon.peers if status.established}
-        return Standing(len(wanted), len(wanted & up), self._in_step and self._routes.complete)
+    def wanted(self) -> frozenset[LocalPath]:
+        """What should be announced now."""
+        return local_paths(self.config.announce, self._pods.current)
 
-    async def _daemon_pass(self) -> None:
+    async def _daemon_pass(self, session: Session) -> None:
         work, self._work = self._work, Work()
-        wanted = local_paths(self._config.announce, self._pods.current)
-        self._daemon.withdraws = self._pods.known
+        wanted = self.wanted()
+        self.daemon.withdraws = self._pods.known
         try:
             if work.everything:
-                await self._daemon.restore(wanted)
+                await self.daemon.restore(session, wanted)
             else:
-                await self._daemon.reread(work.prefixes)
-                await self._daemon.close_paths(wanted)
+                await self.daemon.reread(session, work.prefixes)
+                await self.daemon.close_paths(session, wanted)
                 if work.peers:
-                    await self._daemon.read_peers()
+                    await self.daemon.close_peers(session)
         except DaemonLostError as error:
-            self._lost(str(error))
-            if self._subscription is not None:
-                self._subscription.reschedule(self._loop.time())
+            if self._follower.session is session:  # else its end has been told already
+                self._lost(str(error))
+                self._follower.drop(session)
         except (DaemonRefusedError, WrongDaemonError) as error:
-            if str(error) != self._trouble:
+            if str(error) != self.trouble:
                 log.error("gobgpd not as configured", reason=error, retry_seconds=int(RETRY))
-            self._trouble = str(error)
-            self._in_step = False
+            self.trouble = str(error)
+            self.in_step = False
             self._retry_at = self._loop.time() + RETRY
         else:
-            if self._trouble:
-                log.info("gobgpd as configured again")
-            self._trouble = ""
-            self._in_step = True
+            if self._follower.session is session:
+                self._went_through()
+
+    def _went_through(self) -> None:
+        if self.trouble:
+            log.info("gobgpd as configured again")
+        self.trouble = ""
+        self.in_step = True
+        self._peers_at = self._look_at_peers()
+
+    def _look_at_peers(self) -> float | None:
+        if self.routes.stale.waiting:
+            return self._loop.time() + END_OF_RIB_LOOK
+        up = {status.peer.key for status in self.daemon.peers if status.established}
+        # Nobody tells when another neighbour comes to a link.
+        unknown = any(peer.interface and peer.key not in up for peer in self.config.peers)
+        return self._loop.time() + PEERS_RETRY if unknown or self.daemon.refused else None
 
     def _kernel_pass(self) -> None:
-        now = self._loop.time()
-        complete = self._in_step and all_established(self._config.peers, self._daemon.peers)
-        stale = len(self._routes.stale.routes)
-        if self._routes.stale.settle(complete, now) and stale:
-            log.info("stale routes given up", count=stale)
-        try:
-            if self._kernel_at is not None and now >= self._kernel_at:
-                self._kernel_at = None
-                self._kernel_read = now
-                self._routes.reread()
-            announced = {path.prefix for path in local_paths(self._config.announce, self._pods.current)}
-            self._routes.sync(self._daemon.table, announced)
-        except OSError as error:
-            log.error("kernel routes not read or written", reason=error, retry_seconds=int(RETRY))
-            self._kernel_at = now + RETRY
+        announced = {path.prefix for path in self.wanted()}
+        self._upkeep.compare(self._told(), self.daemon.table, announced)
+        complete = self.in_step and self.routes.complete
+        told = self._report.tell(standing(self.config.peers, self.daemon.peers, complete))
+        self._report_at = None if told else self._loop.time() + RETRY

@@ -8,9 +8,16 @@ import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cni.speakerfile import FILE, WHOLE_FILE
 from speaker import log
+from speaker.place import make_place
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from speaker.bgp import Peer, PeerStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,28 +29,41 @@ class Standing:
     routes: bool
 
 
+def standing(wanted: Iterable[Peer], found: Iterable[PeerStatus], routes: bool) -> Standing:
+    """Counts the configured peers, and of dynamic neighbours those that are there."""
+    keys = {peer.key for peer in wanted}
+    up = 0
+    dynamic = 0
+    for status in found:
+        dynamic += bool(status.group)
+        up += status.established and (bool(status.group) or status.peer.key in keys)
+    return Standing(len(keys) + dynamic, up, routes)
+
+
 class Report:
-    """Keeps `<state.dir>/speaker.json` true. The lock on it says that its writer lives, and ends with it."""
+    """Keeps `<state.dir>/speaker/speaker.json` true. The lock on it says that its writer lives, and ends with it."""
 
     def __init__(self, state_dir: str) -> None:
+        self._state_dir = state_dir
         self._path = Path(state_dir) / FILE
         self._told: Standing | None = None
         self._fd = -1
         self._trouble = ""
 
-    def tell(self, standing: Standing) -> None:
-        """Writes what changed. A directory that can't be written is complained of once, and tried again."""
+    def tell(self, standing: Standing) -> bool:
+        """Writes what changed; False if that failed. A directory that can't be written is complained of once."""
         if standing == self._told and self._is_there():
-            return
+            return True
         try:
             self._write(standing)
         except OSError as error:
             self._fail(str(error))
-        else:
-            self._told = standing
-            if self._trouble:
-                log.info("report written again", path=self._path)
-            self._trouble = ""
+            return False
+        self._told = standing
+        if self._trouble:
+            log.info("report written again", path=self._path)
+        self._trouble = ""
+        return True
 
     def _is_there(self) -> bool:
         """Whether the file is still the one that was written: somebody may have emptied the directory."""
@@ -53,8 +73,8 @@ class Report:
             return False
 
     def _write(self, standing: Standing) -> None:
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        new = self._path.with_name(f".{FILE}.new")
+        make_place(self._state_dir)
+        new = self._path.with_name(f".{self._path.name}.new")
         with contextlib.suppress(FileNotFoundError):
             new.unlink()
         fd = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

@@ -1,93 +1,103 @@
-"""The process around the loop: signals, logging, systemd."""
+"""The process around the loop: signals, logging, systemd, and who may look at it."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import os
 import signal
-import socket
 import sys
 from typing import TYPE_CHECKING
 
 from cni.reader import StateReader
 from speaker import log
+from speaker.claim import TakenError, claim
+from speaker.config import ConfigError
 from speaker.fib import Fib
-from speaker.gobgp.v3 import GobgpV3
+from speaker.gobgp.connect import connect
+from speaker.md5 import Md5Watch
+from speaker.metrics import MetricsServer
 from speaker.reconcile import Speaker
+from speaker.reload import Reload
 from speaker.report import Report
 from speaker.statefile import PodAddresses
+from speaker.status import StatusSocket, document
+from speaker.systemd import heartbeat, notify, set_dead_man
 
 if TYPE_CHECKING:
-    from speaker.config import Config
+    from collections.abc import Callable
+
+    from speaker.settings import Config
+
+MISTAKEN = 2  # exit status: the configuration has to be changed
 
 
-def run_speaker(config: Config, log_level: str) -> int:
-    """Runs until SIGTERM or SIGINT; the exit status."""
+def run_speaker(load: Callable[[], Config], log_level: str) -> int:
+    """Runs until SIGTERM or SIGINT; the exit status. `load` reads the configuration, now and when it changes."""
     log.set_up(log_level, sys.stderr)
     try:
-        claim = _claim(config.api)
-    except OSError:
+        config = load()
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return MISTAKEN
+    try:
+        with claim(config.api.target, config.state_dir):
+            return _with_kernel(load, config)
+    except TakenError:
         log.error(
             "another speaker steers this gobgpd",
-            api=config.api,
-            fix="stop it, or give each speaker a gobgpd of its own",
+            api=config.api.target,
+            state_dir=config.state_dir,
+            fix="stop it, or give each speaker a gobgpd and a state.dir of its own",
         )
         return 1
-    with claim:
-        return _with_kernel(config)
 
 
-def _claim(api: str) -> socket.socket:
-    """A name that one process at a time can have, and that its end gives back. OSError: it is taken.
-
-    Two speakers of one gobgpd would each withdraw what the other announces, without an end.
-    """
-    name = hashlib.blake2b(api.encode(), digest_size=16).hexdigest()
-    claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-    try:
-        claim.bind(f"\0anypod-speaker-{name}")
-    except OSError:
-        claim.close()
-        raise
-    return claim
-
-
-def _with_kernel(config: Config) -> int:
+def _with_kernel(load: Callable[[], Config], config: Config) -> int:
     try:
         fib = Fib(config.kernel)
     except OSError as error:
         log.error("no netlink socket", reason=error)
         return 1
+    status = 0
     try:
-        return asyncio.run(_run(config, fib))
-    except OSError as error:
-        log.error("speaker failed", reason=error)
-        return 1
+        asyncio.run(_run(load, config, fib))
+    except* OSError as errors:
+        log.error("speaker failed", reason=errors.exceptions[0])
+        status = 1
     finally:
         fib.close()
+    return status
 
 
-async def _run(config: Config, fib: Fib) -> int:
+async def _run(load: Callable[[], Config], config: Config, fib: Fib) -> None:
     pods = PodAddresses(StateReader(config.state_dir) if config.follow_state else None)
-    speaker = Speaker(config, GobgpV3(config.api), fib, pods, Report(config.state_dir))
+    speaker = Speaker(config, connect, fib, pods, Report(config.state_dir))
+    reload = Reload(load, config)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, speaker.stop)
+    loop.add_signal_handler(signal.SIGHUP, reload.demand)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # one that came earlier counts from here
+    status = StatusSocket(config.state_dir, speaker, lambda: document(speaker, reload))
+    md5 = Md5Watch()
+    metrics = MetricsServer(speaker, reload, md5)
+
+    async def use(changed: Config) -> None:
+        speaker.use(changed)
+        set_dead_man(changed.dead_man)
+        await metrics.listen(changed.metrics)
+
     log.info("speaker started", asn=config.bgp.asn, peers=len(config.peers))
-    await speaker.run(lambda: notify("READY=1"))
+    set_dead_man(config.dead_man)
+    await metrics.listen(config.metrics)
+    work = (reload.run(use), status.run(), md5.run(speaker), heartbeat(speaker.lives))
+    try:
+        # If one of them fails, all end: a speaker that half works would look as if it did.
+        async with asyncio.TaskGroup() as group:
+            beside = [group.create_task(one) for one in work]
+            await speaker.run(lambda: notify("READY=1"))
+            for task in beside:
+                task.cancel()
+    finally:
+        metrics.close()
     notify("STOPPING=1")
-    log.info("speaker stopped", kept="paths and routes")
-    return 0
-
-
-def notify(state: str) -> None:
-    """Tells systemd (sd_notify(3)), where it listens; a name that begins with @ is in the abstract space."""
-    name = os.environ.get("NOTIFY_SOCKET")
-    if not name:
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
-        try:
-            sender.sendto(state.encode(), "\0" + name[1:] if name.startswith("@") else name)
-        except OSError as error:
-            log.warning("systemd not notified", reason=error)
+    log.info("speaker stopped", kept="nothing" if reload.config.withdraw_on_stop else "paths and routes")

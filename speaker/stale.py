@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from speaker.bgp import Peer, PeerStatus
     from speaker.desired import KernelRoute, RouteKey
-    from speaker.gobgp.session import Peer, PeerStatus
 
 # Seconds without news from any peer after which a table counts as complete.
 QUIET = 3.0
+# The same after the last End-of-RIB: what came before it may still be on its way from the daemon.
+MOMENT = 0.5
+
+
+class Told(Enum):
+    """How much the peers have told since their sessions stand."""
+
+    PART = "part"  # a session is missing, or an End-of-RIB of one that sends it
+    QUIET = "quiet"  # all, as far as can be known of peers that send no End-of-RIB: once nothing more comes
+    ALL = "all"  # everything, by the peers' own word
 
 
 class StaleRoutes:
@@ -44,29 +55,47 @@ class StaleRoutes:
 
     def learned(self, keys: Iterable[RouteKey]) -> None:
         """These are wanted now, by what the daemon says today."""
-        for key in keys:
-            self.routes.pop(key, None)
+        if self.routes:
+            for key in keys:
+                self.routes.pop(key, None)
 
-    def settle(self, complete: bool, now: float) -> bool:
-        """Ends the waiting when it is time; True if it did. `complete`: connected, and all peers are up."""
-        if self._since is None:
-            return False
-        quiet = complete and now - self._news >= QUIET
-        if not quiet and now - self._since < self.limit:
+    def settle(self, told: Told, now: float) -> bool:
+        """Ends the waiting when it is time; True if it did."""
+        due = self.next_check(told)
+        if due is None or now < due:
             return False
         self._since = None
         self.routes.clear()
         return True
 
-    def next_check(self, complete: bool) -> float | None:
+    def next_check(self, told: Told) -> float | None:
         """When `settle` can next be True; None while nothing waits."""
         if self._since is None:
             return None
         limit = self._since + self.limit
-        return min(limit, self._news + QUIET) if complete else limit
+        if told is Told.PART:
+            return limit
+        return min(limit, self._news + (MOMENT if told is Told.ALL else QUIET))
 
 
 def all_established(wanted: Iterable[Peer], found: Iterable[PeerStatus]) -> bool:
     """Whether each configured peer has a session."""
-    up = {status.peer.address for status in found if status.established}
-    return all(peer.address in up for peer in wanted)
+    up = {status.peer.key for status in found if status.established}
+    return all(peer.key in up for peer in wanted)
+
+
+def told_by(wanted: Iterable[Peer], found: Iterable[PeerStatus], any_may_come: bool) -> Told:
+    """How much has been told by the configured peers and the dynamic ones that have a session.
+
+    `any_may_come`: there are dynamic neighbours, and nobody knows which are still to come.
+    """
+    sessions = [status for status in found if status.established]
+    if any_may_come or not all_established(wanted, sessions):
+        return Told.PART
+    if any(status.graceful and not _ended(status) for status in sessions):
+        return Told.PART
+    return Told.ALL if sessions and all(status.graceful for status in sessions) else Told.QUIET
+
+
+def _ended(status: PeerStatus) -> bool:
+    return status.peer.options.families <= status.end_of_rib

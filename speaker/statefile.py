@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from ipaddress import ip_interface
 from typing import TYPE_CHECKING, Protocol
 
@@ -12,7 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cni.allocation import Allocation
-    from speaker.gobgp.session import Address
+    from speaker.bgp import Address
+
+
+# Seconds between two looks at an unreadable file that does not change.
+RETRY = 1.0
 
 
 class Reader(Protocol):
@@ -31,6 +37,7 @@ class PodAddresses:
     def __init__(self, reader: Reader | None) -> None:
         self._reader = reader
         self._stamp: object = self
+        self._again_at = math.inf
         self._trouble = ""
         self.current: frozenset[Address] = frozenset()
         # False until the file could be read once: then `current` says nothing of what pods hold.
@@ -44,17 +51,18 @@ class PodAddresses:
         try:
             # The stamp first: what is written between the two is seen at the next look.
             stamp = self._reader.stamp()
-            if stamp == self._stamp and not force and not self._trouble:
+            if stamp == self._stamp and not force and time.monotonic() < self._again_at:
                 return False
+            self._stamp, self._again_at = stamp, math.inf
             self.current = frozenset(
                 ip_interface(text).ip
                 for allocation in self._reader.allocations()
                 for text in allocation.addresses
             )
         except StateError as error:
+            self._again_at = time.monotonic() + RETRY
             self._complain(str(error))
             return False
-        self._stamp = stamp
         self.known = True
         if self._trouble:
             log.info("state file readable again")

@@ -7,8 +7,8 @@ SOURCE=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 CACHE=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/anypod
 # Beyond what a node needs: other routers, runtimes and plugins, and what a test is made with.
 PACKAGES=(
-    frr bird2 containernetworking-plugins containerd runc podman dnsmasq-base iptables
-    iputils-ping procps strace gcc libc6-dev qemu-system-x86 shellcheck
+    frr bird2 exabgp containernetworking-plugins containerd runc podman dnsmasq-base iptables
+    iputils-ping procps strace gcc libc6-dev qemu-system-x86 shellcheck debootstrap systemd-container
 )
 FAILED=()
 
@@ -88,21 +88,34 @@ pytest_in() {
     "$TOOLS/bin/python" -m pytest -o cache_dir="$CACHE/pytest" "$@" </dev/null
 }
 
-# Thousands of calls keep the processors busy, the other tests wait for daemons most of the time: side by side.
-BUSY=(test_concurrency.py test_crash_*.py test_faults_*.py test_fuzz.py test_model.py test_vm_*.py)
+# What runs beside the rest, each line by itself: thousands of calls that keep the processors busy, and what waits for
+# timers and daemons for minutes.
+BESIDE=(
+    "test_concurrency.py test_crash_*.py test_faults_*.py test_fuzz.py test_model.py test_vm_*.py"
+    "test_soak.py test_peers_*.py test_gobgp_fuzz.py test_fib_stale.py"
+)
+BESIDE_PIDS=()
+BESIDE_LOGS=()
 
 pytest_side_by_side() {
-    local files=() pattern status=0
-    for pattern in "${BUSY[@]}"; do
-        mapfile -t -O "${#files[@]}" files < <(find tests/system -name "$pattern" | sort)
+    local group pattern names files apart=() index status=0
+    for group in "${BESIDE[@]}"; do
+        names=()
+        for pattern in $group; do
+            names+=(-o -name "$pattern")
+        done
+        mapfile -t files < <(find tests/system \( "${names[@]:1}" \) | sort)
+        apart+=("${files[@]/#/--ignore=}")
+        BESIDE_LOGS+=("$(mktemp /tmp/anypod-beside-XXXXXX)")
+        pytest_in "${files[@]}" >"${BESIDE_LOGS[-1]}" 2>&1 &
+        BESIDE_PIDS+=("$!")
     done
-    BUSY_LOG=$(mktemp /tmp/anypod-busy-XXXXXX)
-    pytest_in "${files[@]}" >"$BUSY_LOG" 2>&1 &
-    BUSY_PID=$!
-    pytest_in "$@" "${files[@]/#/--ignore=}" || status=$?
-    wait "$BUSY_PID" || status=$?
-    BUSY_PID=
-    cat "$BUSY_LOG"
+    pytest_in "$@" "${apart[@]}" || status=$?
+    for index in "${!BESIDE_PIDS[@]}"; do
+        wait "${BESIDE_PIDS[index]}" || status=$?
+        cat "${BESIDE_LOGS[index]}"
+    done
+    BESIDE_PIDS=()
     return "$status"
 }
 
@@ -123,10 +136,14 @@ run_pytest() {
 
 clean_up() {
     # A run that was ended: its tests take down what they made before they end.
-    if [[ -n ${BUSY_PID:-} ]] && kill "$BUSY_PID" 2>/dev/null; then
-        wait "$BUSY_PID" || true
-    fi
-    rm -rf "$ANYPOD_PREFIX" "${BUSY_LOG:-}"
+    local process
+    for process in "${BESIDE_PIDS[@]}"; do
+        kill "$process" 2>/dev/null || true
+    done
+    for process in "${BESIDE_PIDS[@]}"; do
+        wait "$process" || true
+    done
+    rm -rf "$ANYPOD_PREFIX" "${BESIDE_LOGS[@]}"
 }
 
 main() {

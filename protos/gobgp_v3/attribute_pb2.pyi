@@ -70,3 +70,25 @@ class MpReachNLRIAttribute(_message.Message):
     NEXT_HOPS_FIELD_NUMBER: _ClassVar[int]
     next_hops: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, next_hops: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class CommunitiesAttribute(_message.Message):
+    __slots__ = ("communities",)
+    COMMUNITIES_FIELD_NUMBER: _ClassVar[int]
+    communities: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, communities: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class LargeCommunity(_message.Message):
+    __slots__ = ("global_admin", "local_data1", "local_data2")
+    GLOBAL_ADMIN_FIELD_NUMBER: _ClassVar[int]
+    LOCAL_DATA1_FIELD_NUMBER: _ClassVar[int]
+    LOCAL_DATA2_FIELD_NUMBER: _ClassVar[int]
+    global_admin: int
+    local_data1: int
+    local_data2: int
+    def __init__(self, global_admin: _Optional[int] = ..., local_data1: _Optional[int] = ..., local_data2: _Optional[int] = ...) -> None: ...
+
+class LargeCommunitiesAttribute(_message.Message):
+    __slots__ = ("communities",)
+    COMMUNITIES_FIELD_NUMBER: _ClassVar[int]
+    communities: _containers.RepeatedCompositeFieldContainer[LargeCommunity]
+    def __init__(self, communities: _Optional[_Iterable[_Union[LargeCommunity, _Mapping]]] = ...) -> None: ...

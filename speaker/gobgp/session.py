@@ -1,17 +1,23 @@
-"""What the speaker wants of a BGP daemon, in its own values. Nothing above knows which daemon answers."""
+"""What the speaker wants of a BGP daemon. Nothing above knows which daemon answers."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from enum import Enum, IntEnum
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection
 
-Address = IPv4Address | IPv6Address
-Prefix = IPv4Network | IPv6Network
+    from speaker.bgp import (
+        BgpGlobal,
+        Destination,
+        DynamicPeers,
+        LocalPath,
+        Peer,
+        PeerStatus,
+        Policies,
+        Prefix,
+    )
 
 
 class DaemonLostError(Exception):
@@ -20,95 +26,6 @@ class DaemonLostError(Exception):
 
 class DaemonRefusedError(Exception):
     """The daemon answers and declines; its own words are the message."""
-
-
-class Family(IntEnum):
-    """IPv4 or IPv6 unicast; the value is the IP version."""
-
-    IPV4 = 4
-    IPV6 = 6
-
-
-class ExportPolicy(Enum):
-    """Which paths peers are told: those of this node only, or also what other peers told."""
-
-    LOCAL = "local"
-    ALL = "all"
-    OTHER = "other"  # set by somebody else; never asked for
-
-
-@dataclass(frozen=True, slots=True)
-class BgpGlobal:
-    """Who the daemon is. Port -1: do not listen; no addresses: listen on all."""
-
-    asn: int
-    router_id: str
-    listen_port: int = 179
-    listen_addresses: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """A BGP neighbour as configured; times in seconds; `multihop_ttl` 0: directly connected."""
-
-    address: Address
-    asn: int
-    description: str = field(default="", compare=False)  # words are no reason to reset a session
-    families: frozenset[Family] = frozenset()
-    local_address: Address | None = None
-    passive: bool = False
-    multihop_ttl: int = 0
-    connect_retry: int = 5
-    hold: int = 90
-    keepalive: int = 30
-
-
-@dataclass(frozen=True, slots=True)
-class PeerStatus:
-    """A peer as the daemon has it, and the state of its session ("established", "active", …).
-
-    `managed` is False for one that follows a peer group, which the speaker never makes.
-    """
-
-    peer: Peer
-    state: str
-    managed: bool = True
-
-    @property
-    def established(self) -> bool:
-        """Whether routes can be exchanged."""
-        return self.state == "established"
-
-
-@dataclass(frozen=True, slots=True)
-class LocalPath:
-    """A path of this node. An unspecified next hop (0.0.0.0, ::) is each session's own address."""
-
-    prefix: Prefix
-    next_hop: Address
-
-
-@dataclass(frozen=True, slots=True)
-class LearnedPath:
-    """A path from a peer; `origin` 0 IGP, 1 EGP, 2 incomplete; `external` says eBGP."""
-
-    next_hop: Address
-    peer: str
-    local_pref: int
-    as_path_length: int
-    origin: int
-    med: int
-    external: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Destination:
-    """All paths for one prefix: ours, whether others added local ones, the learned in order of preference."""
-
-    prefix: Prefix
-    ours: LocalPath | None
-    foreign: bool
-    learned: tuple[LearnedPath, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,20 +46,33 @@ class Session(Protocol):
     async def start(self, wanted: BgpGlobal) -> None:
         """Starts BGP. Never call it on a daemon that has an identity: it would wipe its tables."""
 
-    async def export_policy(self) -> ExportPolicy:
-        """Which paths are exported now."""
+    async def holds_policies(self, wanted: Policies) -> bool:
+        """Whether exactly these are in force."""
 
-    async def set_export_policy(self, wanted: ExportPolicy) -> None:
-        """Changes it. Peers with a session hear what is exported now, and not what no longer is."""
+    async def set_policies(self, wanted: Policies) -> None:
+        """Puts them in force whole, in place of all others.
+
+        Peers with a session hear what is exported now, and not that something no longer is; what they told
+        is judged anew.
+        """
 
     async def peers(self) -> list[PeerStatus]:
         """All peers that the daemon has."""
 
-    async def add_peer(self, peer: Peer) -> None:
-        """Adds a peer; its session starts by itself."""
+    async def add_peer(self, peer: Peer, restarting: bool) -> None:
+        """Adds a peer; its session starts by itself. `restarting`: the daemon lost all it had (RFC 4724, 4.1)."""
 
-    async def remove_peer(self, address: Address) -> None:
-        """Removes a peer and ends its session."""
+    async def remove_peer(self, status: PeerStatus) -> None:
+        """Removes a peer and ends its session; one that is gone already is no error."""
+
+    async def dynamic_peers(self) -> list[DynamicPeers]:
+        """All groups of dynamic neighbours that the daemon has."""
+
+    async def add_dynamic_peers(self, group: DynamicPeers) -> None:
+        """Adds a group."""
+
+    async def remove_dynamic_peers(self, group: DynamicPeers) -> None:
+        """Removes a group and ends its members' sessions."""
 
     async def announce(self, paths: Collection[LocalPath]) -> None:
         """Adds or replaces paths of ours."""

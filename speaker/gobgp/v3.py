@@ -2,164 +2,245 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+import time
+from dataclasses import replace
+from ipaddress import ip_network
 from typing import TYPE_CHECKING
-
-import grpc
-import grpc.aio
 
 from protos.gobgp_v3 import gobgp_pb2 as api
 from protos.gobgp_v3.stub import GobgpStub
-from speaker.gobgp import v3_codec as codec
-from speaker.gobgp.session import (
-    Address,
-    BgpGlobal,
-    DaemonLostError,
-    DaemonRefusedError,
-    Destination,
-    Event,
-    ExportPolicy,
-    Family,
-    LocalPath,
-    Peer,
-    PeerStatus,
-    Prefix,
+from speaker.bgp import Family
+from speaker.gobgp import validate
+from speaker.gobgp.channel import (
+    NOT_STARTED,
+    TABLE_TIMEOUT,
+    batches,
+    call,
+    collect,
+    punctual,
+    timeout_for,
+    translated,
 )
+from speaker.gobgp.neighbours import Beacon, as_found, neighbour
+from speaker.gobgp.session import DaemonLostError, DaemonRefusedError, Event
+from speaker.gobgp.v3_paths import (
+    destination_from_api,
+    family_to_api,
+    path_to_api,
+    prefixes_of_paths,
+    withdrawal_to_api,
+)
+from speaker.gobgp.v3_peers import (
+    global_from_api,
+    global_to_api,
+    group_from_api,
+    group_to_api,
+    links_of,
+    peer_from_api,
+    peer_to_api,
+)
+from speaker.gobgp.v3_table import PolicyTable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Iterator
+    from collections.abc import AsyncIterator, Collection, Iterable
 
-# Seconds. A call is answered in milliseconds; a listing of a full Internet table takes some seconds.
-CALL_TIMEOUT = 10.0
-TABLE_TIMEOUT = 120.0
-# Paths in one message of AddPathStream: the daemon works them off under one lock.
-BATCH = 500
-GLOBAL_TABLE = "global"
-# The policy's and the statement's name: whoever looks with `gobgp policy` sees whose it is.
-POLICY = "anypod-export-local"
+    from grpc.aio import Channel
 
-_OPTIONS = (
-    ("grpc.max_receive_message_length", -1),  # events of a large table come in one message
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 500),
-    ("grpc.enable_http_proxy", 0),
-    ("grpc.use_local_subchannel_pool", 1),
-)
-_GONE = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED}
+    from speaker.bgp import (
+        BgpGlobal,
+        Destination,
+        DynamicPeers,
+        LocalPath,
+        Peer,
+        PeerStatus,
+        Policies,
+        Prefix,
+    )
 
-
-@asynccontextmanager
-async def _translated() -> AsyncIterator[None]:
-    """The daemon's errors as ours. Almost all of them come as UNKNOWN with a text."""
-    try:
-        yield
-    except grpc.aio.AioRpcError as error:
-        text = error.details() or error.code().name
-        # A daemon that was restarted between two calls answers, and knows nothing.
-        if error.code() in _GONE or "hasn't started" in text:
-            raise DaemonLostError(text) from None
-        if error.code() == grpc.StatusCode.UNIMPLEMENTED:
-            text += " (is it a gobgpd of version 3?)"
-        raise DaemonRefusedError(text) from None
+# With more learned paths than this the daemon is not asked what it tells each peer: it walks its table for that.
+COUNTED = 20_000
+NOWHERE = ip_network("192.0.2.0/32")  # RFC 5737: nobody's
+_TABLE = api.WatchEventRequest.Table
+_PEER_EVENT = api.WatchEventResponse.PeerEvent
 
 
 class GobgpV3:
-    """Implements `Session`. Safe to make before the daemon runs: it connects at the first call."""
+    """Implements `Session`. The channel becomes its own."""
 
-    def __init__(self, target: str) -> None:
-        self._channel = grpc.aio.insecure_channel(target, options=_OPTIONS)
-        self._stub = GobgpStub(self._channel)
-        self._asn = 0
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._stub = GobgpStub(channel)
+        self._policies = PolicyTable(self._stub)
+        self._daemon: BgpGlobal | None = None
+        # Interfaces by the link-local neighbours on them; None: not asked yet.
+        self._links: dict[str, str] | None = None
+        self._beacon = Beacon()
+        self._counting = True
+        self._restarted: set[str] = set()
 
     async def identity(self) -> BgpGlobal | None:
-        async with _translated():
-            answer = await self._stub.get_bgp(api.GetBgpRequest(), timeout=CALL_TIMEOUT)
-        self._asn = getattr(answer, "global").asn  # a keyword in Python, a field in the message
-        return codec.global_from_api(getattr(answer, "global"))
+        answer = await call(self._stub.get_bgp, api.GetBgpRequest())
+        self._daemon = global_from_api(getattr(answer, "global"))  # a keyword here, a field in the message
+        return self._daemon
 
     async def start(self, wanted: BgpGlobal) -> None:
-        request = api.StartBgpRequest(**{"global": codec.global_to_api(wanted)})
-        async with _translated():
-            await self._stub.start_bgp(request, timeout=CALL_TIMEOUT)
-        self._asn = wanted.asn
+        validate.check_global(wanted)
+        if await self._has_table():
+            raise DaemonLostError("it says that it was never started, and has a table")
+        request = api.StartBgpRequest(**{"global": global_to_api(wanted)})
+        await call(self._stub.start_bgp, request)
+        self._daemon = wanted
 
-    # ---- policy
-
-    async def export_policy(self) -> ExportPolicy:
-        request = api.ListPolicyAssignmentRequest(name=GLOBAL_TABLE, direction=api.EXPORT)
-        async with _translated():
-            async for answer in self._stub.list_policy_assignment(request, timeout=CALL_TIMEOUT):
-                return _policy_from_api(answer.assignment)
-        return ExportPolicy.ALL
-
-    async def set_export_policy(self, wanted: ExportPolicy) -> None:
-        local = wanted is ExportPolicy.LOCAL
-        if local:
-            await self._define_local_policy()
-        assignment = api.PolicyAssignment(
-            name=GLOBAL_TABLE,
-            direction=api.EXPORT,
-            policies=[api.Policy(name=POLICY)] if local else [],
-            default_action=api.REJECT if local else api.ACCEPT,
-        )
-        async with _translated():
-            await self._stub.set_policy_assignment(
-                api.SetPolicyAssignmentRequest(assignment=assignment), timeout=CALL_TIMEOUT
-            )
-        # The daemon applies a policy to what changes from now on; peers hear of the rest by a soft reset,
-        # which sends what passes the policy and withdraws nothing (softResetOut in GoBGP's server.go).
-        if await self.peers():
-            reset = api.ResetPeerRequest(address="all", soft=True, direction=api.ResetPeerRequest.OUT)
-            async with _translated():
-                await self._stub.reset_peer(reset, timeout=CALL_TIMEOUT)
-
-    async def _define_local_policy(self) -> None:
-        request = api.AddPolicyRequest(policy=_local_policy())
+    async def _has_table(self) -> bool:
+        """A second witness, since one wrong answer must not lead to a start that wipes the table."""
         try:
-            async with _translated():
-                await self._stub.add_policy(request, timeout=CALL_TIMEOUT)
-        except DaemonRefusedError as error:
-            if "already defined" not in str(error):
-                raise
+            await collect(self._stub.list_path, _listing(Family.IPV4, [NOWHERE]))
+        except DaemonLostError as error:
+            if NOT_STARTED in str(error):
+                return False
+            raise
+        return True
+
+    async def _started(self) -> BgpGlobal:
+        daemon = self._daemon or await self.identity()
+        if daemon is None:
+            raise DaemonLostError("it was restarted meanwhile")
+        return daemon
+
+    # ---- policies
+
+    async def holds_policies(self, wanted: Policies) -> bool:
+        return await self._policies.holds(wanted)
+
+    async def set_policies(self, wanted: Policies) -> None:
+        validate.check_policies(wanted)
+        found = await self.peers()
+        links = {status.peer.interface: status.address for status in found if status.peer.interface}
+        await self._policies.put(wanted, links)
+        # A policy applies to what changes from now on. The reset judges anew what peers told, and sends what
+        # passes now; it withdraws nothing (softResetOut in GoBGP's server.go).
+        await self._reset("all", api.ResetPeerRequest.BOTH)
+        await self._policies.clean(wanted)
+
+    async def _reset(self, address: str, direction: api.ResetPeerRequest.SoftResetDirection) -> None:
+        request = api.ResetPeerRequest(address=address, soft=True, direction=direction)
+        await call(self._stub.reset_peer, request)
 
     # ---- peers
 
     async def peers(self) -> list[PeerStatus]:
-        async with _translated():
-            listing = self._stub.list_peer(api.ListPeerRequest(), timeout=CALL_TIMEOUT)
-            return [codec.peer_from_api(answer.peer) async for answer in listing]
+        daemon = await self._started()
+        request = api.ListPeerRequest(enableAdvertised=self._counting)
+        listed = [answer.peer for answer in await collect(self._stub.list_peer, request)]
+        async with translated():
+            found = [as_found(peer_from_api(peer, daemon, time.time())) for peer in listed]
+        self._beacon.light(status.peer.interface for status in found if not status.established)
+        self._counting = sum(status.accepted for status in found) <= COUNTED
+        self._links = links_of(found)
+        waiting = {peer.state.neighbor_address for peer in listed if peer.graceful_restart.local_restarting}
+        await self._tell_others(found, waiting)
+        return found
 
-    async def add_peer(self, peer: Peer) -> None:
-        request = api.AddPeerRequest(peer=codec.peer_to_api(peer))
-        async with _translated():
-            await self._stub.add_peer(request, timeout=CALL_TIMEOUT)
+    async def _tell_others(self, found: list[PeerStatus], waiting: set[str]) -> None:
+        """After its restart the daemon tells nothing until all have told it everything, and then only those that
+        restart gracefully; the others would hear nothing at all.
+        """
+        for status in found:
+            if status.peer.key in self._restarted and status.established:
+                if not status.graceful:
+                    await self._reset(status.address, api.ResetPeerRequest.OUT)
+                if status.address not in waiting:
+                    self._restarted.discard(status.peer.key)
 
-    async def remove_peer(self, address: Address) -> None:
+    async def add_peer(self, peer: Peer, restarting: bool) -> None:
+        validate.check_peer(peer, await self._started())
+        address = await self._meet(peer.interface) if peer.interface else ""
+        await call(self._stub.add_peer, api.AddPeerRequest(peer=peer_to_api(peer, restarting, address)))
+        if restarting and peer.options.restart_time:
+            self._restarted.add(peer.key)
+
+    async def _meet(self, interface: str) -> str:
+        """The address of an interface's neighbour; rules for that peer fit it from now on."""
+        address = await neighbour(interface)
+        await self._policies.join(interface, address)
+        self._links = {**(self._links or {}), address.partition("%")[0]: interface}
+        return address
+
+    async def remove_peer(self, status: PeerStatus) -> None:
+        if status.peer.options.password:
+            await self._forget_password(status)
         try:
-            async with _translated():
-                await self._stub.delete_peer(
-                    api.DeletePeerRequest(address=str(address)), timeout=CALL_TIMEOUT
-                )
+            await call(self._stub.delete_peer, api.DeletePeerRequest(address=status.address))
         except DaemonRefusedError as error:
             if "can't delete a peer configuration" not in str(error):
                 raise  # that text says that it is gone already
 
+    async def _forget_password(self, status: PeerStatus) -> None:
+        """DeletePeer leaves the password on the daemon's listening socket, where it would shut out the same
+        neighbour without one; a change of the peer takes it away.
+        """
+        options = replace(status.peer.options, password="", passive=True)
+        peer = peer_to_api(replace(status.peer, options=options), restarting=False)
+        try:
+            await call(self._stub.update_peer, api.UpdatePeerRequest(peer=peer))
+        except DaemonRefusedError as error:
+            if "doesn't exist" not in str(error):
+                raise
+
+    async def dynamic_peers(self) -> list[DynamicPeers]:
+        daemon = await self._started()
+        members = await collect(self._stub.list_dynamic_neighbor, api.ListDynamicNeighborRequest())
+        groups = await collect(self._stub.list_peer_group, api.ListPeerGroupRequest())
+        prefixes: dict[str, list[str]] = {}
+        for answer in members:
+            entry = answer.dynamic_neighbor
+            prefixes.setdefault(entry.peer_group, []).append(entry.prefix)
+        async with translated():
+            return [
+                group_from_api(
+                    answer.peer_group, prefixes.get(answer.peer_group.conf.peer_group_name, ()), daemon
+                )
+                for answer in groups
+            ]
+
+    async def add_dynamic_peers(self, group: DynamicPeers) -> None:
+        validate.check_dynamic_peers(group, await self._started())
+        await call(self._stub.add_peer_group, api.AddPeerGroupRequest(peer_group=group_to_api(group)))
+        for prefix in group.prefixes:
+            entry = api.DynamicNeighbor(prefix=str(prefix), peer_group=group.name)
+            await call(self._stub.add_dynamic_neighbor, api.AddDynamicNeighborRequest(dynamic_neighbor=entry))
+
+    async def remove_dynamic_peers(self, group: DynamicPeers) -> None:
+        # The daemon dies of a group that it does not know: it is asked what it has.
+        for found in await self.dynamic_peers():
+            if found.name == group.name:
+                for prefix in found.prefixes:
+                    request = api.DeleteDynamicNeighborRequest(prefix=str(prefix), peer_group=group.name)
+                    await call(self._stub.delete_dynamic_neighbor, request)
+                for status in await self.peers():
+                    if status.group == group.name:
+                        await self.remove_peer(status)
+                await call(self._stub.delete_peer_group, api.DeletePeerGroupRequest(name=group.name))
+
     # ---- paths
 
     async def announce(self, paths: Collection[LocalPath]) -> None:
-        await self._send([codec.path_to_api(path) for path in paths])
+        validate.check_paths(paths)
+        await self._send([path_to_api(path) for path in paths])
 
     async def withdraw(self, prefixes: Collection[Prefix]) -> None:
-        await self._send([codec.withdrawal_to_api(prefix) for prefix in prefixes])
+        await self._send([withdrawal_to_api(prefix) for prefix in prefixes])
 
     async def _send(self, paths: list[api.Path]) -> None:
         # Never DeletePath: with an empty path it removes everybody's local paths. A withdrawal in this
         # stream says exactly which path it means.
-        async with _translated():
-            await self._stub.add_path_stream(_batches(paths), timeout=_timeout(len(paths)))
+        requests = (api.AddPathStreamRequest(table_type=api.GLOBAL, paths=some) for some in batches(paths))
+        async with translated():
+            await self._stub.add_path_stream(requests, timeout=timeout_for(len(paths)))
 
     async def table(self, prefixes: Collection[Prefix] | None = None) -> list[Destination]:
+        if self._links is None:
+            await self.peers()
         found: list[Destination] = []
         for family in Family:
             wanted = [prefix for prefix in prefixes or () if prefix.version == family]
@@ -168,61 +249,41 @@ class GobgpV3:
         return found
 
     async def _list(self, family: Family, prefixes: list[Prefix]) -> list[Destination]:
-        request = api.ListPathRequest(
-            table_type=api.GLOBAL,
-            family=codec.family_to_api(family),
-            prefixes=[api.TableLookupPrefix(prefix=str(prefix)) for prefix in prefixes],
-        )
-        async with _translated():
-            # A few prefixes are answered at once, and while this waits nothing else is done.
-            timeout = _timeout(len(prefixes)) if prefixes else TABLE_TIMEOUT
-            listing = self._stub.list_path(request, timeout=timeout)
-            read = [codec.destination_from_api(answer.destination, self._asn) async for answer in listing]
+        daemon, links = await self._started(), self._links or {}
+        # A few prefixes are answered at once, and while this waits nothing else is done.
+        timeout = timeout_for(len(prefixes)) if prefixes else TABLE_TIMEOUT
+        async with translated():
+            listing = self._stub.list_path(_listing(family, prefixes), timeout=timeout)
+            read = [destination_from_api(answer.destination, daemon.asn, links) async for answer in listing]
         return [destination for destination in read if destination is not None]
 
     # ---- events
 
     async def watch(self) -> AsyncIterator[Event]:
         request = api.WatchEventRequest(
-            peer=api.WatchEventRequest.Peer(),
-            table=api.WatchEventRequest.Table(
-                filters=[api.WatchEventRequest.Table.Filter(type=api.WatchEventRequest.Table.Filter.BEST)]
-            ),
+            peer=api.WatchEventRequest.Peer(), table=_TABLE(filters=[_TABLE.Filter(type=_TABLE.Filter.BEST)])
         )
-        async with _translated():
-            async for answer in self._stub.watch_event(request):
-                if answer.WhichOneof("event") == "table":
-                    yield Event(prefixes=codec.prefixes_of_paths(answer.table.paths))
-                elif answer.peer.type == api.WatchEventResponse.PeerEvent.END_OF_INIT:
+        subscribed = False
+        async with translated():
+            async for answer in punctual(self._stub.watch_event(request)):
+                if not subscribed:  # whatever the first answer says: the daemon tells changes from now on
+                    subscribed = True
                     yield Event(subscribed=True)
-                elif answer.peer.type == api.WatchEventResponse.PeerEvent.STATE:
+                if answer.WhichOneof("event") == "table":
+                    yield Event(prefixes=prefixes_of_paths(answer.table.paths))
+                elif answer.peer.type == _PEER_EVENT.STATE:
                     yield Event(peers=True)
         raise DaemonLostError("it closed the connection")
 
     async def close(self) -> None:
+        self._beacon.light(())
         await self._channel.close(None)
 
 
-def _timeout(count: int) -> float:
-    """Seconds for so many paths: a daemon that hangs must be noticed before the hold timer runs out."""
-    return CALL_TIMEOUT + count / 1000
-
-
-def _batches(paths: list[api.Path]) -> Iterator[api.AddPathStreamRequest]:
-    for start in range(0, len(paths), BATCH):
-        yield api.AddPathStreamRequest(table_type=api.GLOBAL, paths=paths[start : start + BATCH])
-
-
-def _local_policy() -> api.Policy:
-    conditions = api.Conditions(route_type=api.Conditions.ROUTE_TYPE_LOCAL)
-    actions = api.Actions(route_action=api.ACCEPT)
-    return api.Policy(
-        name=POLICY, statements=[api.Statement(name=POLICY, conditions=conditions, actions=actions)]
+def _listing(family: Family, prefixes: Iterable[Prefix]) -> api.ListPathRequest:
+    """Asks for these prefixes, for all if there are none."""
+    return api.ListPathRequest(
+        table_type=api.GLOBAL,
+        family=family_to_api(family),
+        prefixes=[api.TableLookupPrefix(prefix=str(prefix)) for prefix in prefixes],
     )
-
-
-def _policy_from_api(found: api.PolicyAssignment) -> ExportPolicy:
-    names = [policy.name for policy in found.policies]
-    if names == [POLICY] and found.default_action == api.REJECT:
-        return ExportPolicy.LOCAL
-    return ExportPolicy.ALL if not names and found.default_action == api.ACCEPT else ExportPolicy.OTHER

@@ -14,7 +14,7 @@ from tests.system import fuzz_values
 if TYPE_CHECKING:
     from pathlib import Path
 
-FILES = ("state.db", "state.db-wal", "state.db-shm", "lock", "node.lock", "speaker.json")
+FILES = ("state.db", "state.db-wal", "state.db-shm", "lock", "node.lock", "speaker/speaker.json")
 
 
 def damage(seed: int, state: Path) -> str:
@@ -26,6 +26,7 @@ def damage(seed: int, state: Path) -> str:
     way = rng.choice(
         (_flip, _flip, _flip, _cut, _junk, _empty, _folder, _fifo, _link, _loop, _foreign, _gone)
     )
+    path.parent.mkdir(exist_ok=True)
     way(rng, path)
     return f"{way.__name__[1:]} {path.name}"
 

@@ -48,6 +48,7 @@ class Member:
         self.socket = self.directory / "api.sock"
         self.config = self.directory / "speaker.toml"
         self.log = self.directory / "speaker.log"
+        self.gobgpd = os.environ.get("ANYPOD_GOBGPD", "gobgpd")  # its client is the gobgp beside it
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         run("ip", "netns", "add", self.ns)
         self.ip("link", "set", "lo", "up")
@@ -95,7 +96,7 @@ class Member:
     def start_gobgpd(self, *more: str) -> None:
         self.socket.unlink(missing_ok=True)
         options = ["--api-hosts", f"unix://{self.socket}", "--pprof-disable", "--log-plain", *more]
-        self.start("gobgpd", ["gobgpd", *options], self.directory / "gobgpd.log")
+        self.start("gobgpd", [self.gobgpd, *options], self.directory / "gobgpd.log")
         wait("gobgpd listens", self.socket.exists)
 
     def start_speaker(self) -> None:
@@ -107,11 +108,12 @@ class Member:
         process.send_signal(number)
         return process.wait(10)
 
-    def gobgp(self, *words: str) -> str:
-        return run("gobgp", "--target", f"unix://{self.socket}", *words)
+    def gobgp(self, *words: str, check: bool = True) -> str:
+        client = Path(self.gobgpd).with_name("gobgp")
+        return run(client, "--target", f"unix://{self.socket}", *words, check=check)
 
     def neighbours(self) -> list[dict[str, Any]]:
-        found = run("gobgp", "--target", f"unix://{self.socket}", "-j", "neighbor", check=False)
+        found = self.gobgp("-j", "neighbor", check=False)
         return [dict(entry) for entry in json.loads(found)] if found.startswith("[") else []
 
     def updates(self) -> int:
@@ -123,8 +125,7 @@ class Member:
 
     def table(self, family: str = "ipv4") -> set[str]:
         """Prefixes in the daemon's table; none while it has not been started."""
-        target = f"unix://{self.socket}"
-        found = run("gobgp", "--target", target, "-j", "global", "rib", "-a", family, check=False)
+        found = self.gobgp("-j", "global", "rib", "-a", family, check=False)
         return set(json.loads(found)) - {"error"} if found.startswith("{") else set()
 
     def logged(self, text: str) -> int:

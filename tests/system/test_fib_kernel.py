@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 from pyroute2 import netns
 
-from speaker.config import Kernel
-from speaker.desired import UNREACHABLE_METRIC, KernelRoute
+from speaker.desired import UNREACHABLE_METRIC, KernelRoute, NextHop
 from speaker.fib import Fib
 from speaker.plan import RoutePlan, plan_routes
+from speaker.settings import Kernel
 from tests.system.gobgp_rig import Member, wait
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ def member(tmp_path: Path) -> Iterator[Member]:
     try:
         member.ip("link", "add", "e0", "type", "veth", "peer", "name", "e1")
         for link in ("e0", "e1"):
+            # No addresses of the kernel's own, of which it would tell a second later.
+            member.ip("link", "set", link, "addrgenmode", "none")
             member.ip("link", "set", link, "up")
         member.ip("address", "add", "10.99.0.1/24", "dev", "e0")
         member.ip("address", "add", "fd99::1/64", "dev", "e0", "nodad")
@@ -61,8 +63,13 @@ def fib(member: Member) -> Iterator[Fib]:
         fib.close()
 
 
+def hop(text: str) -> NextHop:
+    address, _, interface = text.partition("%")
+    return NextHop(ip_address(address), interface)
+
+
 def route(prefix: str, *hops: str, metric: int = KERNEL.metric) -> KernelRoute:
-    return KernelRoute(ip_network(prefix), metric, frozenset(map(ip_address, hops)))
+    return KernelRoute(ip_network(prefix), metric, frozenset(map(hop, hops)))
 
 
 def make(fib: Fib, *wanted: KernelRoute) -> dict[str, str]:
@@ -81,6 +88,11 @@ ROUTES = [
     route("fd51::/64", "fd99::2", "fd99::3", "fd99::4"),
     route("fd24::/64", metric=UNREACHABLE_METRIC),
     route("::/0", "fd99::2"),
+    route("10.52.0.0/16", "fe80::2%e0"),
+    route("10.53.0.0/16", "fe80::2%e0", "fe80::2%e1", "10.99.0.2"),
+    route("10.54.0.0/16", "fd99::2", "fd99::3"),
+    route("fd52::/64", "fe80::2%e1"),
+    route("fd53::/64", "fe80::2%e0", "fe80::2%e1", "fd99::2"),
 ]
 
 

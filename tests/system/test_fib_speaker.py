@@ -83,9 +83,8 @@ def test_an_unreadable_state_file_withdraws_nothing(rig: Rig, rack: Member, node
     attach(rig, "c", OUTSIDE, bytes([198, 51, 100, 9]))
     wait("the pod's address", lambda: "198.51.100.9/32" in rack.table(), 5)
     state = rig.directory / "state"
-    kept = {path.name: path.read_bytes() for path in state.iterdir()}
-    for name in kept:
-        (state / name).unlink()
+    for path in state.glob("state.db*"):
+        path.unlink()
     (state / "state.db").write_bytes(b"garbage" * 1000)
     wait("the complaint", lambda: node.logged("state file unreadable"), 5)
     assert "198.51.100.9/32" in rack.table()
@@ -93,33 +92,33 @@ def test_an_unreadable_state_file_withdraws_nothing(rig: Rig, rack: Member, node
     wait("no file, no pods", lambda: "198.51.100.9/32" not in rack.table(), 5)
 
 
-def test_a_route_that_somebody_removes_comes_back(node: Member, rack: Member) -> None:
-    rack.gobgp("global", "rib", "add", "10.50.0.0/16", "-a", "ipv4")
-    wait("the route", lambda: node.gateways("10.50.0.0/16") == {"10.99.1.2"})
-    node.ip("route", "del", "10.50.0.0/16", "proto", "177")
-    wait("it comes back", lambda: node.gateways("10.50.0.0/16") == {"10.99.1.2"}, 5)
-
-
-def test_an_unreachable_next_hop_is_told_once_and_tried_again(node: Member, rack: Member) -> None:
+def test_an_unreachable_next_hop_is_told_once_and_looked_at_again(node: Member, rack: Member) -> None:
     # The rack passes on a next hop beyond the node's links.
+    told = '"next hop unreachable" via=10.98.0.2'
     rack.gobgp("global", "rib", "add", "10.55.0.0/16", "nexthop", "10.98.0.2", "-a", "ipv4")
     rack.gobgp("global", "rib", "add", "10.56.0.0/16", "-a", "ipv4")
     wait("the good one", lambda: node.gateways("10.56.0.0/16") == {"10.99.1.2"})
-    wait("the complaint", lambda: node.logged("prefix=10.55.0.0/16 via=10.98.0.2 reason="))
+    wait("the complaint", lambda: node.logged(told))
     rack.gobgp("global", "rib", "del", "10.56.0.0/16", "-a", "ipv4")
     wait("the withdrawal", lambda: node.routes("10.56.0.0/16") == [])
-    assert node.logged("prefix=10.55.0.0/16 via=10.98.0.2 reason=") == 1
+    assert node.logged(told) == 1
     node.ip("address", "add", "10.98.0.1/24", "dev", "r1")
     wait("the route", lambda: node.gateways("10.55.0.0/16") == {"10.98.0.2"}, 5)
     node.ip("address", "del", "10.98.0.1/24", "dev", "r1")
-    rack.gobgp("global", "rib", "del", "10.55.0.0/16", "-a", "ipv4")
+    wait("it is gone", lambda: node.routes("10.55.0.0/16") == [], 5)
+    rack.gobgp("global", "rib", "add", "10.98.0.0/16", "-a", "ipv4")
+    wait("the way over the rack", lambda: node.gateways("10.55.0.0/16") == {"10.99.1.2"}, 5)
+    for prefix in ("10.98.0.0/16", "10.55.0.0/16"):
+        rack.gobgp("global", "rib", "del", prefix, "-a", "ipv4")
+    wait("the withdrawal", lambda: node.routes("10.55.0.0/16") == [])
 
 
 def test_connected_and_own_prefixes_are_not_installed(node: Member, rack: Member) -> None:
     for prefix in ("10.99.1.0/24", "10.244.1.128/25", "0.0.0.0/0", "10.57.0.0/16"):
         rack.gobgp("global", "rib", "add", prefix, "-a", "ipv4")
     wait("the good one", lambda: node.gateways("10.57.0.0/16") == {"10.99.1.2"})
-    assert {"10.99.1.0/24", "10.244.1.128/25", "0.0.0.0/0"} <= node.table()
+    assert {"10.99.1.0/24", "10.244.1.128/25"} <= node.table()
+    assert "0.0.0.0/0" not in node.table()
     assert [node.routes(prefix) for prefix in ("10.99.1.0/24", "10.244.1.128/25", "0.0.0.0/0")] == [
         [],
         [],

@@ -212,7 +212,8 @@ def test_without_a_speaker_a_network_that_requires_one_is_not_ready(node: Node) 
     node.add("c1", node.pod(), conf(node, requireSpeaker=True))
     refused(status(node, requireSpeaker=True), 50, "no speaker reports")
     silent(status(node))
-    report = node.state / "speaker.json"
+    report = node.state / "speaker" / "speaker.json"
+    report.parent.mkdir()
     report.write_text('{"peers": 1, "established": 1, "routes": true}')
     # Nobody holds its lock: whoever wrote it has ended.
     refused(status(node, requireSpeaker=True), 50, "has ended")

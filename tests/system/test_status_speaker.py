@@ -109,7 +109,7 @@ def test_a_daemon_that_dies_counts_too(routed: Routed) -> None:
 
 def test_a_report_that_somebody_removes_is_written_again(routed: Routed) -> None:
     wait("readiness", lambda: routed.told()[0] == 0)
-    (routed.rig.directory / "state" / "speaker.json").unlink()
+    (routed.rig.directory / "state" / "speaker" / "speaker.json").unlink()
     # With the next pass, which any event brings.
     routed.rack.gobgp("global", "rib", "add", "10.51.0.0/16", "-a", "ipv4")
     wait("the report", lambda: routed.told()[0] == 0, 10)

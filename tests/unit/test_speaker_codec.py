@@ -1,4 +1,4 @@
-"""Messages of GoBGP 3 to and from our own values."""
+"""Paths in messages of GoBGP 3 to and from our own values."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from google.protobuf.any_pb2 import Any as Packed
 
 from protos.gobgp_v3 import attribute_pb2 as attribute
 from protos.gobgp_v3 import gobgp_pb2 as api
-from speaker.gobgp import v3_codec as codec
-from speaker.gobgp.session import BgpGlobal, Destination, Family, LearnedPath, LocalPath, Peer, PeerStatus
+from speaker.bgp import Attributes, Destination, LearnedPath, LocalPath
+from speaker.gobgp import v3_paths as codec
+from speaker.gobgp.values import IDENTIFIER
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -27,7 +28,7 @@ def from_peer(*attributes: Message, asn: int = 65000) -> api.Path:
 
 
 def destination(*paths: api.Path, prefix: str = "10.1.0.0/24") -> Destination | None:
-    return codec.destination_from_api(api.Destination(prefix=prefix, paths=paths), 65001)
+    return codec.destination_from_api(api.Destination(prefix=prefix, paths=paths), 65001, {"fe80::2": "eth1"})
 
 
 def test_type_urls_are_gobgps() -> None:
@@ -47,6 +48,14 @@ def test_a_local_path_comes_back_as_ours() -> None:
         assert destination(message, prefix=prefix) == Destination(path.prefix, path, False, ())
 
 
+def test_a_local_path_keeps_its_attributes() -> None:
+    attributes = Attributes(frozenset({65001 << 16 | 100, 0}), frozenset({(65001, 1, 2)}), 0, 0)
+    path = LocalPath(ip_network("10.1.0.0/24"), ip_address("10.0.0.1"), attributes)
+    message = codec.path_to_api(path)
+    message.neighbor_ip = "<nil>"
+    assert destination(message) == Destination(path.prefix, path, False, ())
+
+
 def test_a_local_path_without_our_mark_is_foreign() -> None:
     message = codec.path_to_api(LocalPath(ip_network("10.1.0.0/24"), ip_address(0)))
     message.neighbor_ip = "<nil>"
@@ -59,7 +68,7 @@ def test_a_local_path_without_our_mark_is_foreign() -> None:
 def test_a_withdrawal_names_prefix_family_and_mark() -> None:
     message = codec.withdrawal_to_api(ip_network("fd00::/64"))
     assert message.is_withdraw
-    assert message.identifier == codec.IDENTIFIER
+    assert message.identifier == IDENTIFIER
     assert message.family.afi == api.Family.AFI_IP6
     assert message.nlri.value == attribute.IPAddressPrefix(prefix="fd00::", prefix_len=64).SerializeToString()
 
@@ -94,34 +103,35 @@ def test_ipv6_next_hops_are_the_global_one() -> None:
     assert found.learned[0].next_hop == ip_address("fd00::2")
 
 
+def test_link_local_next_hops_say_their_interface() -> None:
+    for hops in (["fe80::2"], ["fe80::2", "fe80::2"], ["::", "fe80::2"], ["fd00::2", "fe80::2"]):
+        path = from_peer(attribute.MpReachNLRIAttribute(next_hops=hops))
+        path.neighbor_ip = "fe80::2"
+        found = destination(path)
+        assert found is not None
+        assert (found.learned[0].next_hop, found.learned[0].interface) == (ip_address("fe80::2"), "eth1")
+
+
+def test_neighbours_of_one_address_on_several_links_are_told_apart_by_their_router_ids() -> None:
+    links = {"fe80::1": "eth2", "fe80::1 10.0.0.2": "eth1", "fe80::1 10.0.0.3": "eth2"}
+    paths = [from_peer(attribute.MpReachNLRIAttribute(next_hops=["fe80::1"])) for _ in range(2)]
+    for path, router in zip(paths, ("10.0.0.2", "10.0.0.3"), strict=True):
+        path.neighbor_ip, path.source_id = "fe80::1", router
+    found = codec.destination_from_api(api.Destination(prefix="10.1.0.0/24", paths=paths), 65001, links)
+    assert found is not None
+    assert [path.interface for path in found.learned] == ["eth1", "eth2"]
+
+
+def test_a_stale_path_says_so() -> None:
+    path = from_peer(attribute.NextHopAttribute(next_hop="10.0.0.2"))
+    path.stale = True
+    found = destination(path)
+    assert found is not None
+    assert found.learned[0].stale
+
+
 def test_prefixes_that_are_none_are_passed_over() -> None:
     assert destination(prefix="<nil>/24") is None
     broken = api.Path(nlri=packed(attribute.IPAddressPrefix(prefix="x", prefix_len=24)))
     good = api.Path(nlri=packed(attribute.IPAddressPrefix(prefix="10.1.0.0", prefix_len=24)))
     assert codec.prefixes_of_paths([broken, good]) == {ip_network("10.1.0.0/24")}
-
-
-def test_a_peer_comes_back_as_it_went() -> None:
-    peer = Peer(
-        address=ip_address("10.0.0.2"),
-        asn=65002,
-        families=frozenset(Family),
-        local_address=ip_address("10.0.0.1"),
-        passive=True,
-        multihop_ttl=3,
-        connect_retry=7,
-        hold=9,
-        keepalive=3,
-    )
-    message = codec.peer_to_api(peer)
-    message.state.session_state = api.PeerState.ESTABLISHED
-    assert codec.peer_from_api(message) == PeerStatus(peer, "established")
-    message.conf.peer_group = "somebody's"
-    assert not codec.peer_from_api(message).managed
-
-
-def test_a_daemon_that_was_not_started_is_nobody() -> None:
-    assert codec.global_from_api(api.Global(asn=0)) is None
-    wanted = BgpGlobal(65001, "10.0.0.1", -1, ("10.0.0.1",))
-    assert codec.global_from_api(codec.global_to_api(wanted)) == wanted
-    assert codec.global_to_api(wanted).use_multiple_paths

@@ -3,145 +3,201 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from speaker import daemon as module
-from speaker.config import Announce, Config
+from speaker import log
+from speaker.bgp import (
+    BgpGlobal,
+    Destination,
+    LocalPath,
+    PrefixMatch,
+)
 from speaker.daemon import Daemon, WrongDaemonError
 from speaker.desired import local_paths
-from speaker.gobgp.session import (
-    BgpGlobal,
-    DaemonRefusedError,
-    Destination,
-    Event,
-    ExportPolicy,
-    Family,
-    LocalPath,
-    Peer,
-    PeerStatus,
-)
+from speaker.settings import Announce, Announcement, PeerPolicy
+from tests.unit.memory_daemon import CONFIG, GROUP, OPTIONS, PEER, SECOND, WANTED, MemoryDaemon
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection
-
-    from speaker.gobgp.session import Address, Prefix
-
-PEER = Peer(ip_address("10.0.0.2"), 65002, families=frozenset({Family.IPV4}))
-SECOND = replace(PEER, address=ip_address("10.0.0.3"))
-CONFIG = Config(
-    bgp=BgpGlobal(65001, "10.0.0.1"),
-    api="unix:///s",
-    peers=(PEER,),
-    announce=Announce(subnets=(ip_network("10.1.0.0/24"),)),
-)
-WANTED = local_paths(CONFIG.announce, ())
+    from speaker.settings import Config
 
 
-class MemoryDaemon:
-    """A daemon in a few dictionaries, which writes down what is done to it."""
-
-    def __init__(self) -> None:
-        self.running: BgpGlobal | None = None
-        self.policy = ExportPolicy.ALL
-        self.neighbours: dict[Address, Peer] = {}
-        self.paths: dict[Prefix, Destination] = {}
-        self.refuse: set[Address] = set()
-        self.writes: list[str] = []
-        self.reads: list[int | None] = []
-
-    async def identity(self) -> BgpGlobal | None:
-        return self.running
-
-    async def start(self, wanted: BgpGlobal) -> None:
-        self.writes.append("start")
-        self.running = wanted
-
-    async def export_policy(self) -> ExportPolicy:
-        return self.policy
-
-    async def set_export_policy(self, wanted: ExportPolicy) -> None:
-        self.writes.append("policy")
-        self.policy = wanted
-
-    async def peers(self) -> list[PeerStatus]:
-        return [PeerStatus(peer, "active") for peer in self.neighbours.values()]
-
-    async def add_peer(self, peer: Peer) -> None:
-        if peer.address in self.refuse:
-            raise DaemonRefusedError("no")
-        self.writes.append(f"add {peer.address}")
-        self.neighbours[peer.address] = peer
-
-    async def remove_peer(self, address: Address) -> None:
-        self.writes.append(f"remove {address}")
-        del self.neighbours[address]
-
-    async def announce(self, paths: Collection[LocalPath]) -> None:
-        for path in paths:
-            self.writes.append(f"announce {path.prefix}")
-            before = self.paths.get(path.prefix, Destination(path.prefix, None, False, ()))
-            self.paths[path.prefix] = replace(before, ours=path)
-
-    async def withdraw(self, prefixes: Collection[Prefix]) -> None:
-        for prefix in prefixes:
-            self.writes.append(f"withdraw {prefix}")
-            self.paths[prefix] = replace(self.paths[prefix], ours=None)
-
-    async def table(self, prefixes: Collection[Prefix] | None = None) -> list[Destination]:
-        self.reads.append(None if prefixes is None else len(prefixes))
-        return [entry for key, entry in self.paths.items() if prefixes is None or key in prefixes]
-
-    async def watch(self) -> AsyncIterator[Event]:
-        yield Event(subscribed=True)
-
-    async def close(self) -> None:
-        pass
+@pytest.fixture(autouse=True)
+def state_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Configurations without a directory of their own write below the test's."""
+    monkeypatch.chdir(tmp_path)
 
 
 def restore(session: MemoryDaemon, config: Config = CONFIG) -> list[str]:
     """What a speaker that has just been started writes."""
     session.writes.clear()
-    asyncio.run(Daemon(config, session).restore(local_paths(config.announce, ())))
+    asyncio.run(Daemon(config).restore(session, local_paths(config.announce, ())))
     return session.writes
 
 
+def change(session: MemoryDaemon, before: Config, after: Config) -> list[str]:
+    """What a running speaker writes when its configuration changes."""
+
+    async def both() -> None:
+        daemon = Daemon(before)
+        await daemon.restore(session, local_paths(before.announce, ()))
+        session.writes.clear()
+        daemon.configure(after)
+        await daemon.restore(session, local_paths(after.announce, ()))
+
+    asyncio.run(both())
+    return session.writes
+
+
+def announcing(*prefixes: str, transit: bool = False) -> Config:
+    subnets = Announcement("subnets", tuple(map(ip_network, prefixes)))
+    return replace(CONFIG, announce=Announce(subnets=subnets, transit=transit))
+
+
 def test_a_fresh_daemon_hears_of_paths_before_peers() -> None:
-    assert restore(MemoryDaemon()) == ["start", "policy", "announce 10.1.0.0/24", "add 10.0.0.2"]
+    config = replace(CONFIG, dynamic=(GROUP,))
+    expected = ["start", "policies", "announce 10.1.0.0/24", "add 10.0.0.2", "add racks"]
+    assert restore(MemoryDaemon(), config) == expected
 
 
 def test_a_restarted_speaker_writes_nothing() -> None:
     session = MemoryDaemon()
-    restore(session)
-    assert restore(session) == []
+    config = replace(CONFIG, dynamic=(GROUP,))
+    restore(session, config)
+    assert restore(session, config) == []
 
 
 def test_only_the_difference_is_written() -> None:
     session = MemoryDaemon()
-    restore(session)
-    config = replace(
-        CONFIG,
-        peers=(replace(PEER, hold=30, keepalive=10), SECOND),
-        announce=Announce(subnets=(ip_network("10.2.0.0/24"),), transit=True),
+    after = replace(
+        announcing("10.2.0.0/24"),
+        peers=(replace(PEER, options=replace(OPTIONS, hold=30, keepalive=10)), SECOND),
     )
-    assert restore(session, config) == [
-        "policy",
-        "announce 10.2.0.0/24",
+    assert change(session, replace(CONFIG, dynamic=(GROUP,)), after) == [
         "withdraw 10.1.0.0/24",
+        "announce 10.2.0.0/24",
         "remove 10.0.0.2",
+        "remove racks",
         "add 10.0.0.2",
         "add 10.0.0.3",
     ]
 
 
-def test_a_narrower_policy_ends_the_sessions_that_heard_too_much() -> None:
+def test_a_wider_policy_resets_nobody() -> None:
+    session = MemoryDaemon()
+    session.learn("10.9.0.0/16")
+    assert change(session, CONFIG, announcing("10.1.0.0/24", transit=True)) == ["policies"]
+
+
+def test_a_narrower_policy_ends_the_sessions_that_heard_too_much_before_it_is_set() -> None:
+    session = MemoryDaemon()
+    session.learn("10.9.0.0/16")
+    before = replace(announcing("10.1.0.0/24", transit=True), peers=(PEER, SECOND))
+    kept = Announcement("kept", (ip_network("10.3.0.0/24"),), peers=frozenset({SECOND.key}))
+    only_less = replace(before, announce=replace(before.announce, others=(kept,)))
+    assert change(session, before, only_less) == ["policies", "announce 10.3.0.0/24"]
+    after = replace(before, announce=replace(before.announce, transit=False))
+    removed = ["remove 10.0.0.2", "remove 10.0.0.3"]
+    assert change(session, before, after) == [*removed, "policies", "add 10.0.0.2", "add 10.0.0.3"]
+
+
+def test_only_the_peer_that_hears_less_is_reset() -> None:
+    session = MemoryDaemon()
+    everybody = Announcement("vips", (ip_network("10.3.0.0/24"),))
+    before = replace(CONFIG, peers=(PEER, SECOND), announce=replace(CONFIG.announce, others=(everybody,)))
+    one = replace(everybody, peers=frozenset({PEER.key}))
+    after = replace(before, announce=replace(CONFIG.announce, others=(one,)))
+    assert change(session, before, after) == ["remove 10.0.0.3", "policies", "add 10.0.0.3"]
+
+
+def test_policies_that_somebody_else_changed_reset_everybody() -> None:
     session = MemoryDaemon()
     restore(session)
-    session.policy = ExportPolicy.OTHER
-    assert restore(session) == ["policy", "remove 10.0.0.2", "add 10.0.0.2"]
+    session.policy = None
+    assert restore(session) == ["remove 10.0.0.2", "policies", "add 10.0.0.2"]
+
+
+def test_a_restart_with_another_policy_resets_only_who_hears_less() -> None:
+    session = MemoryDaemon()
+    others = (Announcement("vips", (ip_network("10.3.0.0/24"),)),)
+    before = replace(CONFIG, peers=(PEER, SECOND), announce=replace(CONFIG.announce, others=others))
+    restore(session, before)
+    less = PeerPolicy(export_reject=frozenset({PrefixMatch(ip_network("10.3.0.0/16"), 16, 32)}))
+    after = replace(before, policies={SECOND.key: less})
+    assert restore(session, after) == ["remove 10.0.0.3", "policies", "add 10.0.0.3"]
+    Path("state/speaker/policies.json").write_text("{}")
+    assert restore(session, before)[:2] == ["remove 10.0.0.2", "remove 10.0.0.3"]
+
+
+def test_a_new_password_resets_its_peer_also_where_the_daemon_does_not_tell_the_old_one() -> None:
+    session = MemoryDaemon()
+    with_password = replace(PEER, options=replace(OPTIONS, password="word"))  # noqa: S106
+    before = replace(CONFIG, peers=(PEER, SECOND))
+    after = replace(CONFIG, peers=(with_password, SECOND))
+    assert change(session, before, after) == ["remove 10.0.0.2", "add 10.0.0.2"]
+    session.keeps_passwords = True
+    assert restore(session, after) == []
+
+
+def test_peers_are_told_that_a_daemon_restarts_when_there_was_one_before() -> None:
+    session = MemoryDaemon()
+
+    async def lose_it() -> None:
+        daemon = Daemon(CONFIG)
+        await daemon.restore(session, WANTED)
+        daemon.forget()
+        empty = MemoryDaemon()
+        await daemon.restore(empty, WANTED)
+        assert empty.writes[-1] == "add 10.0.0.2 restarting"
+        daemon.configure(replace(CONFIG, peers=(PEER, SECOND)))
+        await daemon.restore(empty, WANTED)
+        assert empty.writes[-1] == "add 10.0.0.3"
+
+    asyncio.run(lose_it())
+    assert session.writes[-1] == "add 10.0.0.2"
+    # Also by a speaker that was restarted, too.
+    assert restore(MemoryDaemon())[-1] == "add 10.0.0.2 restarting"
+
+
+def test_sessions_that_come_and_go_are_one_line_each() -> None:
+    session = MemoryDaemon()
+    stream = io.StringIO()
+
+    async def come_and_go() -> None:
+        daemon = Daemon(CONFIG)
+        await daemon.restore(session, WANTED)
+        log.set_up("info", stream)
+        for established in ({PEER.key}, {PEER.key}, set[str](), set[str]()):
+            session.established = established
+            await daemon.close_peers(session)
+
+    asyncio.run(come_and_go())
+    lines = [line.split("level=")[1] for line in stream.getvalue().splitlines()]
+    assert lines == [
+        'info event="peer up" peer=10.0.0.2 asn=65002',
+        'warning event="peer down" peer=10.0.0.2 asn=65002 state=active',
+    ]
+
+
+def test_everything_can_be_taken_back() -> None:
+    session = MemoryDaemon()
+    session.learn("10.9.0.0/16")
+
+    async def end() -> None:
+        daemon = Daemon(CONFIG)
+        await daemon.restore(session, WANTED)
+        session.writes.clear()
+        daemon.withdraws = False
+        await daemon.withdraw_all(session)
+
+    asyncio.run(end())
+    assert session.writes == ["withdraw 10.1.0.0/24"]
 
 
 def test_a_daemon_of_another_as_is_left_alone() -> None:
@@ -154,20 +210,20 @@ def test_a_daemon_of_another_as_is_left_alone() -> None:
 
 def test_one_refused_peer_does_not_keep_the_others_out() -> None:
     session = MemoryDaemon()
-    session.refuse = {PEER.address}
+    session.refuse = {PEER.key}
     assert restore(session, replace(CONFIG, peers=(PEER, SECOND)))[-1] == "add 10.0.0.3"
 
 
 def test_writes_are_known_without_reading_again() -> None:
     session = MemoryDaemon()
-    daemon = Daemon(CONFIG, session)
+    daemon = Daemon(CONFIG)
 
     async def twice() -> None:
-        await daemon.restore(WANTED)
+        await daemon.restore(session, WANTED)
         session.writes.clear()
         more = WANTED | {LocalPath(ip_network("192.0.2.1/32"), ip_address(0))}
         for wanted in (more, more, WANTED, WANTED):
-            await daemon.close_paths(wanted)
+            await daemon.close_paths(session, wanted)
 
     asyncio.run(twice())
     assert session.writes == ["announce 192.0.2.1/32", "withdraw 192.0.2.1/32"]
@@ -177,14 +233,14 @@ def test_writes_are_known_without_reading_again() -> None:
 def test_a_lost_prefix_vanishes_and_many_dirty_ones_read_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MANY", 1)
     session = MemoryDaemon()
-    daemon = Daemon(CONFIG, session)
+    daemon = Daemon(CONFIG)
     prefix = ip_network("10.9.0.0/16")
 
     async def reread() -> None:
         daemon.table[prefix] = Destination(prefix, None, False, ())
-        await daemon.reread([])
-        await daemon.reread([prefix])
-        await daemon.reread([prefix, ip_network("10.8.0.0/16")])
+        await daemon.reread(session, [])
+        await daemon.reread(session, [prefix])
+        await daemon.reread(session, [prefix, ip_network("10.8.0.0/16")])
 
     asyncio.run(reread())
     assert daemon.table == {}
@@ -194,16 +250,16 @@ def test_a_lost_prefix_vanishes_and_many_dirty_ones_read_the_table(monkeypatch: 
 def test_nothing_is_withdrawn_while_it_is_not_known_what_pods_hold() -> None:
     session = MemoryDaemon()
     of_a_pod = LocalPath(ip_network("192.0.2.1/32"), ip_address(0))
-    asyncio.run(Daemon(CONFIG, session).restore(WANTED | {of_a_pod}))
+    asyncio.run(Daemon(CONFIG).restore(session, WANTED | {of_a_pod}))
     session.writes.clear()
-    daemon = Daemon(CONFIG, session)
+    daemon = Daemon(CONFIG)
 
     async def restart() -> None:
         daemon.withdraws = False
-        await daemon.restore(WANTED)
+        await daemon.restore(session, WANTED)
         assert session.writes == []
         daemon.withdraws = True
-        await daemon.close_paths(WANTED)
+        await daemon.close_paths(session, WANTED)
 
     asyncio.run(restart())
     assert session.writes == ["withdraw 192.0.2.1/32"]

@@ -16,6 +16,7 @@ from speaker import log
         ({"reason": "no route"}, 'event=up reason="no route"'),
         ({"reason": 'a "b"\nc=d\\'}, 'event=up reason="a \\"b\\"\\nc=d\\\\"'),
         ({"reason": ""}, 'event=up reason=""'),
+        ({"reason": "é\x1b[2J\x85\u2028\0\ud800"}, 'event=up reason="é\\x1b[2J\\x85\\u2028\\x00\\ud800"'),
     ],
 )
 def test_values_are_quoted_where_a_reader_could_stumble(fields: dict[str, object], text: str) -> None:

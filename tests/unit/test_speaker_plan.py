@@ -7,16 +7,28 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from speaker.desired import KernelRoute
-from speaker.gobgp.session import BgpGlobal, Destination, Family, LocalPath, Peer, PeerStatus
-from speaker.plan import plan_paths, plan_peers, plan_routes, same_daemon, same_peer
-from speaker.stale import QUIET, StaleRoutes, all_established
+from speaker.bgp import (
+    BgpGlobal,
+    Destination,
+    DynamicPeers,
+    Family,
+    LocalPath,
+    Peer,
+    PeerStatus,
+    PrefixLimit,
+    SessionOptions,
+)
+from speaker.desired import KernelRoute, NextHop
+from speaker.plan import plan_dynamic, plan_paths, plan_peers, plan_routes, same_daemon, same_peer
 
 ANY = ip_address(0)
 NET = ip_network("10.1.0.0/24")
 OTHER = ip_network("10.2.0.0/24")
 OURS = LocalPath(NET, ANY)
-PEER = Peer(ip_address("10.0.0.2"), 65002, families=frozenset({Family.IPV4}))
+OPTIONS = SessionOptions(65002, families=frozenset({Family.IPV4}), password="sesame")  # noqa: S106
+PEER = Peer(ip_address("10.0.0.2"), OPTIONS)
+LINK = Peer(None, OPTIONS, interface="eth1")
+GROUP = DynamicPeers("pods", (NET, OTHER), OPTIONS)
 
 
 def entry(path: LocalPath | None, foreign: bool = False) -> Destination:
@@ -48,12 +60,14 @@ def test_paths_that_nothing_wants_go() -> None:
     assert plan_paths((), {NET: entry(OURS)}).withdraw == (NET,)
 
 
-def status(peer: Peer, state: str = "established", managed: bool = True) -> PeerStatus:
-    return PeerStatus(replace(peer, local_address=ip_address("10.0.0.1")), state, managed)
+def status(peer: Peer, group: str = "", compares_password: bool = True) -> PeerStatus:
+    """As a daemon tells it: with the session's own address."""
+    told = replace(peer, options=replace(peer.options, local_address=ip_address("10.0.0.1")))
+    return PeerStatus(told, "established", group, compares_password=compares_password)
 
 
 def test_the_same_peers_need_no_write() -> None:
-    plan = plan_peers([PEER], [status(PEER)])
+    plan = plan_peers([PEER, LINK], [status(PEER), status(LINK)])
     assert (plan.remove, plan.add) == ((), ())
 
 
@@ -61,29 +75,67 @@ def test_the_same_peers_need_no_write() -> None:
     "change",
     [
         {"asn": 1},
+        {"local_asn": 65009},
         {"passive": True},
         {"multihop_ttl": 2},
+        {"ttl_security": 1},
         {"hold": 30, "keepalive": 10},
         {"connect_retry": 9},
-        {"families": frozenset({Family.IPV4, Family.IPV6})},
+        {"restart_time": 120},
+        {"families": frozenset(Family)},
+        {"password": "open"},
+        {"reflector_client": True},
+        {"cluster_id": "10.0.0.99"},
+        {"prefix_limits": (PrefixLimit(Family.IPV4, 10),)},
         {"local_address": ip_address("10.0.0.99")},
     ],
     ids=str,
 )
-def test_a_changed_peer_is_replaced(change: dict[str, object]) -> None:
-    wanted = replace(PEER, **change)  # type: ignore[arg-type]
-    plan = plan_peers([wanted], [status(PEER)])
-    assert (plan.remove, plan.add) == ((PEER.address,), (wanted,))
+@pytest.mark.parametrize("peer", [PEER, LINK], ids=lambda peer: peer.key)
+def test_a_changed_peer_is_replaced(peer: Peer, change: dict[str, object]) -> None:
+    wanted = replace(peer, options=replace(peer.options, **change))  # type: ignore[arg-type]
+    plan = plan_peers([wanted], [status(peer)])
+    assert (plan.remove, plan.add) == ((status(peer),), (wanted,))
 
 
-def test_words_and_an_unset_local_address_are_no_change() -> None:
-    assert same_peer(replace(PEER, description="rack"), status(PEER).peer)
-    assert same_peer(replace(PEER, local_address=ip_address("10.0.0.1")), status(PEER).peer)
+def test_another_port_is_another_session() -> None:
+    wanted = replace(PEER, port=1790)
+    assert plan_peers([wanted], [status(PEER)]).add == (wanted,)
 
 
-def test_peers_that_are_not_configured_go_unless_a_group_made_them() -> None:
-    assert plan_peers([], [status(PEER)]).remove == (PEER.address,)
-    assert plan_peers([], [status(PEER, managed=False)]).remove == ()
+def test_what_nobody_asked_for_is_no_change() -> None:
+    found = status(PEER).peer
+    assert same_peer(replace(PEER, description="rack"), found)
+    assert same_peer(replace(PEER, options=replace(OPTIONS, local_address=ip_address("10.0.0.1"))), found)
+    assert same_peer(PEER, replace(found, options=replace(found.options, cluster_id="10.0.0.1")))
+    assert same_peer(LINK, replace(status(LINK).peer, address=ip_address("fe80::2")))
+
+
+def test_a_password_that_the_daemon_does_not_tell_is_not_compared() -> None:
+    silent = replace(PEER, options=replace(OPTIONS, password=""))
+    assert plan_peers([PEER], [status(silent, compares_password=False)]).add == ()
+    assert plan_peers([PEER], [status(silent)]).add == (PEER,)
+
+
+def test_peers_that_are_not_configured_go_unless_they_are_dynamic() -> None:
+    assert plan_peers([], [status(PEER)]).remove == (status(PEER),)
+    assert plan_peers([], [status(PEER, group="pods")]).remove == ()
+
+
+def test_groups_of_dynamic_neighbours() -> None:
+    more = replace(GROUP, name="more")
+    slow = replace(GROUP, options=replace(OPTIONS, hold=240))
+    turned = replace(GROUP, prefixes=(OTHER, NET), description="other words")
+    fewer = replace(GROUP, prefixes=(NET,))
+    for wanted, found, remove, add in (
+        ([GROUP], [turned], (), ()),
+        ([GROUP, more], [GROUP], (), (more,)),
+        ([], [GROUP], (GROUP,), ()),
+        ([slow], [GROUP], (GROUP,), (slow,)),
+        ([fewer], [GROUP], (GROUP,), (fewer,)),
+    ):
+        plan = plan_dynamic(wanted, found)
+        assert (plan.remove, plan.add) == (remove, add)
 
 
 def test_a_daemon_is_known_by_as_and_router_id() -> None:
@@ -93,59 +145,19 @@ def test_a_daemon_is_known_by_as_and_router_id() -> None:
     assert not same_daemon(ours, BgpGlobal(65001, "10.0.0.2"))
 
 
-def test_all_established_counts_configured_peers_only() -> None:
-    stranger = replace(PEER, address=ip_address("10.0.0.3"))
-    assert all_established([PEER], [status(PEER), status(stranger, "active")])
-    assert not all_established([PEER], [status(PEER, "active")])
-    assert not all_established([PEER], [])
-    assert all_established([], [])
-
-
-A = KernelRoute(NET, 1190, frozenset({ip_address("10.0.0.2")}))
-B = KernelRoute(OTHER, 1190, frozenset({ip_address("10.0.0.2")}))
+HOP = NextHop(ip_address("10.0.0.2"))
+A = KernelRoute(NET, 1190, frozenset({HOP}))
 
 
 def test_routes_are_added_changed_and_removed() -> None:
-    changed = replace(A, next_hops=frozenset({ip_address("10.0.0.3")}))
+    changed = replace(A, next_hops=frozenset({NextHop(ip_address("10.0.0.3"))}))
     assert len(plan_routes({A.key: A}, {A.key: A})) == 0
     assert plan_routes({A.key: A}, {}).add == (A,)
     assert plan_routes({A.key: changed}, {A.key: A}).change == (changed,)
     assert plan_routes({}, {A.key: A}).remove == (A,)
 
 
-def test_stale_routes_are_kept_and_come_back_after_a_link_s_flap() -> None:
-    stale = StaleRoutes(90)
-    stale.lost({A.key: A}, 100.0)
-    assert len(plan_routes(stale.routes, {A.key: A})) == 0
-    assert plan_routes(stale.routes, {}).add == (A,)
-
-
-def test_stale_routes_wait_for_a_complete_and_quiet_table() -> None:
-    stale = StaleRoutes(90)
-    assert not stale.waiting
-    stale.lost({A.key: A}, 100.0)
-    stale.news(110.0)
-    assert not stale.settle(complete=True, now=110.0 + QUIET - 0.1)
-    assert not stale.settle(complete=False, now=110.0 + QUIET)
-    assert stale.routes == {A.key: A}
-    assert stale.next_check(complete=True) == 110.0 + QUIET
-    assert stale.settle(complete=True, now=110.0 + QUIET)
-    assert stale.routes == {}
-    assert stale.next_check(complete=True) is None
-
-
-def test_stale_routes_do_not_wait_longer_than_the_limit() -> None:
-    stale = StaleRoutes(90)
-    stale.lost({A.key: A}, 100.0)
-    stale.lost({A.key: A}, 150.0)
-    stale.news(189.0)
-    assert stale.next_check(complete=False) == 190.0
-    assert not stale.settle(complete=False, now=189.9)
-    assert stale.settle(complete=False, now=190.0)
-
-
-def test_what_is_learned_anew_is_no_longer_stale() -> None:
-    stale = StaleRoutes(90)
-    stale.lost({A.key: A, B.key: B}, 0.0)
-    stale.learned({A.key})
-    assert plan_routes(stale.routes, {A.key: A, B.key: B}).remove == (A,)
+def test_another_metric_comes_before_the_former_goes() -> None:
+    cheaper, gone = replace(A, metric=50), replace(A, prefix=OTHER)
+    plan = plan_routes({cheaper.key: cheaper}, {A.key: A, gone.key: gone})
+    assert (plan.remove, plan.add, plan.retire) == ((gone,), (cheaper,), (A,))

@@ -14,17 +14,21 @@ import pytest
 
 from cni.errors import NOT_AVAILABLE, CniError
 from cni.speakerfile import check_speaker
-from speaker.config import Config
-from speaker.fib import Held
-from speaker.gobgp.session import BgpGlobal, Destination, LearnedPath
-from speaker.report import Report, Standing
+from speaker.bgp import BgpGlobal, Destination, LearnedPath, Peer, PeerStatus, SessionOptions
+from speaker.desired import Held
+from speaker.report import Report, Standing, standing
 from speaker.routes import Routes
+from speaker.settings import Api, Config
+from speaker.stale import Told
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
+    from speaker.bgp import Address
     from speaker.desired import RouteKey
     from speaker.plan import RoutePlan
+    from speaker.settings import Kernel
 
 READY = Standing(peers=2, established=1, routes=True)
 
@@ -43,11 +47,11 @@ def test_a_report_is_believed_while_its_writer_lives(tmp_path: Path) -> None:
     report = Report(str(state))
     report.tell(READY)
     assert verdict(state) == ""
-    assert stat.S_IMODE((state / "speaker.json").stat().st_mode) == 0o600
+    assert stat.S_IMODE((state / "speaker/speaker.json").stat().st_mode) == 0o600
     assert stat.S_IMODE(state.stat().st_mode) == 0o700
     report.withdraw()
     assert "no speaker reports" in verdict(state)
-    assert list(state.iterdir()) == []
+    assert list((state / "speaker").iterdir()) == []
 
 
 def test_a_dead_writers_report_is_not_believed(tmp_path: Path) -> None:
@@ -58,7 +62,7 @@ def test_a_dead_writers_report_is_not_believed(tmp_path: Path) -> None:
     process = multiprocessing.get_context("fork").Process(target=write_and_die)
     process.start()
     process.join(20)
-    assert json.loads((tmp_path / "speaker.json").read_text())["established"] == 1
+    assert json.loads((tmp_path / "speaker/speaker.json").read_text())["established"] == 1
     assert "has ended" in verdict(tmp_path)
     report = Report(str(tmp_path))
     report.tell(READY)
@@ -88,7 +92,7 @@ def test_what_is_missing_is_named(tmp_path: Path, standing: Standing, says: str)
 def test_what_is_no_report_is_not_believed(tmp_path: Path, content: bytes) -> None:
     report = Report(str(tmp_path))
     report.tell(READY)
-    (tmp_path / "speaker.json").write_bytes(content)
+    (tmp_path / "speaker/speaker.json").write_bytes(content)
     assert "can't be read" in verdict(tmp_path)
     report.withdraw()
 
@@ -96,12 +100,12 @@ def test_what_is_no_report_is_not_believed(tmp_path: Path, content: bytes) -> No
 def test_only_what_changed_is_written(tmp_path: Path) -> None:
     report = Report(str(tmp_path))
     report.tell(READY)
-    inode = (tmp_path / "speaker.json").stat().st_ino
+    inode = (tmp_path / "speaker/speaker.json").stat().st_ino
     report.tell(replace(READY))
-    assert (tmp_path / "speaker.json").stat().st_ino == inode
+    assert (tmp_path / "speaker/speaker.json").stat().st_ino == inode
     report.tell(replace(READY, established=2))
-    assert json.loads((tmp_path / "speaker.json").read_text())["established"] == 2
-    (tmp_path / "speaker.json").unlink()
+    assert json.loads((tmp_path / "speaker/speaker.json").read_text())["established"] == 2
+    (tmp_path / "speaker/speaker.json").unlink()
     report.tell(replace(READY, established=2))
     assert verdict(tmp_path) == ""
     report.withdraw()
@@ -131,6 +135,18 @@ def test_a_later_speakers_report_stays(tmp_path: Path) -> None:
     later.withdraw()
 
 
+def test_configured_peers_count_and_dynamic_ones_that_are_there() -> None:
+    options = SessionOptions(65002)
+    one, two, stranger = (Peer(ip_address(f"10.0.0.{i}"), options) for i in (1, 2, 3))
+    found = [PeerStatus(one, "established"), PeerStatus(stranger, "established")]
+    assert standing([one, two], found, routes=True) == Standing(2, 1, True)
+    found += [
+        PeerStatus(stranger, "established", group="racks"),
+        PeerStatus(stranger, "active", group="racks"),
+    ]
+    assert standing([one, two], found, routes=False) == Standing(4, 2, False)
+
+
 # ---- when routes count as installed
 
 
@@ -138,7 +154,9 @@ class FakeTable:
     """A fake of the kernel's table, which refuses what the test says."""
 
     def __init__(self) -> None:
-        self.known = Held()
+        net = frozenset({ip_network("10.0.0.0/24")})
+        self.known = Held(connected=net, direct=net)
+        self.watched: Collection[Address] = ()
         self.refuse = False
         self.broken = False
 
@@ -149,8 +167,14 @@ class FakeTable:
     def apply(self, plan: RoutePlan) -> dict[RouteKey, str]:
         return {route.key: "no" for route in plan.add} if self.refuse else {}
 
+    def move(self, kernel: Kernel) -> None:
+        raise NotImplementedError
 
-CONFIG = Config(bgp=BgpGlobal(65001, "10.0.0.1"), api="unix:///s")
+    def leave(self) -> int:
+        return 0
+
+
+CONFIG = Config(bgp=BgpGlobal(65001, "10.0.0.1"), api=Api("unix:///s"))
 PREFIX = ip_network("10.9.0.0/16")
 PATH = LearnedPath(ip_address("10.0.0.2"), "10.0.0.2", 100, 1, 0, 0, True)
 LEARNED = {PREFIX: Destination(PREFIX, None, False, (PATH,))}
@@ -161,25 +185,24 @@ def complete(routes: Routes) -> bool:
 
 
 def test_learned_routes_count_once_the_kernel_has_them() -> None:
-    table = FakeTable()
-    routes = Routes(CONFIG, table)
-    routes.adopt(0.0)
-    assert not complete(routes)
-    routes.sync({}, ())
-    # Nothing was told yet, and there was no time to tell it.
-    assert not complete(routes)
-    routes.sync(LEARNED, ())
-    assert complete(routes)
-    table.refuse = True
-    routes.sync(LEARNED, ())
-    assert not complete(routes)
+    for refuse in (False, True):
+        table = FakeTable()
+        table.refuse = refuse
+        routes = Routes(CONFIG, table)
+        routes.adopt(0.0)
+        assert not complete(routes)
+        routes.sync({}, ())
+        # Nothing was told yet, and there was no time to tell it.
+        assert not complete(routes)
+        routes.sync(LEARNED, ())
+        assert complete(routes) is not refuse
 
 
 def test_peers_that_tell_nothing_count_once_they_had_time() -> None:
     routes = Routes(CONFIG, FakeTable())
     routes.adopt(0.0)
     routes.sync({}, ())
-    assert routes.stale.settle(True, 10.0)
+    assert routes.stale.settle(Told.QUIET, 10.0)
     assert complete(routes)
 
 

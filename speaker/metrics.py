@@ -1,0 +1,157 @@
+"""Metrics for Prometheus. Every name is here; docs/metrics.md lists them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+from speaker import log
+from speaker.peers import name_of
+from speaker.serve import BACKLOG, LIMIT, Doorman
+from speaker.status import installed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from prometheus_client.metrics_core import Metric
+
+    from speaker.md5 import Md5Watch
+    from speaker.reconcile import Speaker
+    from speaker.reload import Reload
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+# Seconds for the newest state of the peers.
+LOOK = 2.0
+
+
+class Measures:
+    """What is true of the speaker at the moment of a scrape, in the shape that prometheus_client collects."""
+
+    def __init__(self, speaker: Speaker, reload: Reload, md5: Md5Watch) -> None:
+        self._speaker = speaker
+        self._reload = reload
+        self._md5 = md5
+
+    def collect(self) -> Iterator[Metric]:
+        """All of them."""
+        yield from self._process()
+        yield from self._peers()
+        yield from self._routes()
+
+    def _process(self) -> Iterator[Metric]:
+        speaker, reload = self._speaker, self._reload
+        yield _gauge("gobgpd_up", "1 while gobgpd answers", speaker.connected)
+        yield _gauge("in_step", "1 when the last pass over gobgpd went through", speaker.in_step)
+        yield _counter("gobgpd_losses", "How often gobgpd was lost", speaker.losses)
+        yield _counter("passes", "Comparisons of what should be with what is", speaker.passes)
+        yield _gauge("config_ok", "0 while a changed configuration is refused", not reload.refused)
+        yield _gauge("config_loaded_timestamp_seconds", "When the configuration was loaded", reload.loaded_at)
+
+    def _peers(self) -> Iterator[Metric]:
+        speaker = self._speaker
+        up = _labelled("peer_up", "1 while the session is established")
+        uptime = _labelled("peer_uptime_seconds", "Since the session was established")
+        flaps = CounterMetricFamily("anypod_peer_flaps", "Sessions that ended", labels=("peer", "asn"))
+        received = _labelled("peer_received_prefixes", "Prefixes that the peer told")
+        accepted = _labelled("peer_accepted_prefixes", "Prefixes of those that the import policy takes")
+        advertised = _labelled("peer_advertised_prefixes", "Prefixes that the peer is told")
+        for status in speaker.daemon.peers:
+            name = name_of(status)
+            labels = (name, str(status.peer.options.asn))
+            up.add_metric(labels, status.established)
+            uptime.add_metric(labels, status.uptime)
+            flaps.add_metric(labels, speaker.daemon.flaps.get(name, 0))
+            received.add_metric(labels, status.received)
+            accepted.add_metric(labels, status.accepted)
+            advertised.add_metric(labels, status.advertised)
+        yield from (up, uptime, flaps, received, accepted, advertised)
+        yield _gauge("peers_configured", "Peers in the configuration", len(speaker.config.peers))
+        yield _gauge("peers_refused", "Peers that gobgpd refuses", len(speaker.daemon.refused))
+        yield _gauge("peers_password_differs", "Peers with another TCP MD5 password", len(self._md5.suspects))
+
+    def _routes(self) -> Iterator[Metric]:
+        speaker, routes = self._speaker, self._speaker.routes
+        table = speaker.daemon.table.values()
+        yield _gauge("paths_wanted", "Paths that should be announced", len(speaker.wanted()))
+        yield _gauge(
+            "paths_announced", "Paths that gobgpd has of ours", sum(bool(entry.ours) for entry in table)
+        )
+        yield _gauge(
+            "prefixes_learned", "Prefixes in gobgpd's table", sum(bool(entry.learned) for entry in table)
+        )
+        yield _gauge("routes_in_step", "1 when the last pass over the kernel went through", routes.in_step)
+        yield _gauge("routes_installed", "Learned routes in the kernel", installed(routes))
+        yield _gauge("routes_stale", "Routes kept from before a loss or restart", len(routes.stale.routes))
+        yield _gauge("routes_refused", "Routes that the kernel refuses", len(routes.refused))
+        yield _gauge(
+            "next_hops_unreachable", "Next hops that routes are left without", len(routes.unresolved)
+        )
+        yield _gauge("routes_beyond_maximum", "Routes left out by accept.maximum", routes.beyond_maximum)
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"anypod_{name}", f"{text}.", value=float(value))
+
+
+def _counter(name: str, text: str, value: float) -> Metric:
+    return CounterMetricFamily(f"anypod_{name}", f"{text}.", value=float(value))
+
+
+def _labelled(name: str, text: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"anypod_{name}", f"{text}.", labels=("peer", "asn"))
+
+
+class MetricsServer:
+    """`GET /metrics` over HTTP, and nothing else."""
+
+    def __init__(self, speaker: Speaker, reload: Reload, md5: Md5Watch) -> None:
+        self._speaker = speaker
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(Measures(speaker, reload, md5))
+        self._server: asyncio.Server | None = None
+        self._target = ""
+
+    async def listen(self, target: str) -> None:
+        """Moves to HOST:PORT, or nowhere if it is empty. An address that is taken is no end of the speaker."""
+        if target == self._target and (self._server or not target):
+            return
+        self.close()
+        self._target = target
+        if not target:
+            return
+        host, _, port = target.rpartition(":")
+        try:
+            self._server = await asyncio.start_server(
+                Doorman(self._answer), host.strip("[]"), int(port), limit=LIMIT, backlog=BACKLOG
+            )
+        except OSError as error:
+            log.warning(
+                "no metrics", address=target, reason=error, fix="set speaker.metrics to a free address"
+            )
+
+    async def _answer(self, reader: asyncio.StreamReader) -> bytes:
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            return _response("400 Bad Request", b"")
+        words = head.split(b"\r\n", 1)[0].split()
+        if len(words) < 2 or words[0] != b"GET":
+            return _response("405 Method Not Allowed", b"")
+        if words[1].split(b"?", 1)[0] != b"/metrics":
+            return _response("404 Not Found", b"see /metrics\n")
+        await self._speaker.look(LOOK)
+        return _response("200 OK", generate_latest(self._registry))
+
+    def close(self) -> None:
+        """Stops listening."""
+        if self._server is not None:
+            self._server.close()
+        self._server = None
+
+
+def _response(status: str, body: bytes) -> bytes:
+    head = f"HTTP/1.1 {status}\r\nContent-Type: {CONTENT_TYPE}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n"
+    return head.encode("ascii") + b"\r\n" + body

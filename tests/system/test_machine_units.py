@@ -1,0 +1,209 @@
+"""On a booted systemd: the units' user, what a kill does, the dead man's switch, systemd-networkd beside us."""
+
+from __future__ import annotations
+
+import re
+import time
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.system.gobgp_rig import Rig, wait
+from tests.system.machine_rig import CONFIG, Machine, make_root
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.system.gobgp_rig import Member
+
+SPEAKER, GOBGPD, DEAD_MAN = "anypod-speaker.service", "anypod-gobgpd.service", "anypod-dead-man.service"
+COMMAND = "/usr/local/bin/anypod"
+SUBNET, POD = "10.244.1.0/24", "192.0.2.7"
+SECONDS_TO_DEATH = 8
+# networkd keeps the link's addresses and removes routes that it did not make, as it does by default.
+NETWORK = "[Match]\nName=r1\n[Network]\nKeepConfiguration=static\nIPv6AcceptRA=no\n"
+RECORD = """
+from cni.allocation import Allocation
+from cni.network import PodAddress, Range
+from cni.statefile import now
+from cni.store import Store
+pool = Range(4, 0xC0000200, 24, 0xC0000201, 0xC00002FE, 0xC0000201)
+store = Store("/run/anypod")
+store.begin()
+store.attach(Allocation("pods", "a", "eth0", "/run/netns/a", "host-a", ()), now())
+store.hold("pods", PodAddress(bytes([192, 0, 2, 7]), 24, b""), pool.pool, ("a", "eth0"))
+store.commit()
+store.close()
+"""
+
+
+@pytest.fixture(scope="module")
+def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    rig = Rig(tmp_path_factory.mktemp("machine"))
+    try:
+        rig.rack(1)
+        yield rig
+    finally:
+        rig.close()
+
+
+@pytest.fixture(scope="module")
+def machine(rig: Rig, prefix: Path) -> Iterator[Machine]:
+    rig.configure([1], f'[announce]\nsubnets = ["{SUBNET}"]\n')
+    text = rig.node.config.read_text()
+    text = text.replace(f"unix://{rig.node.socket}", "unix:///run/anypod/gobgpd/api.sock")
+    machine = Machine(rig.directory / "root", rig.node.ns, prefix)
+    try:
+        make_root(machine.directory)
+        machine.boot()
+        machine.write(CONFIG, text.replace(str(rig.directory / "state"), "/run/anypod"))
+        machine.install_units(SECONDS_TO_DEATH)
+        machine.do("systemctl", "enable", "--now", GOBGPD, SPEAKER)
+        yield machine
+    finally:
+        machine.remove()
+
+
+@pytest.fixture
+def rack(rig: Rig) -> Member:
+    return rig.members[1]
+
+
+@pytest.fixture(autouse=True)
+def _standing(machine: Machine, rack: Member) -> None:
+    """Each test begins where all is well."""
+    try:
+        wait("the speaker is ready", lambda: machine.is_active(SPEAKER), 20)
+        wait("the sessions", lambda: rack.established() == 2, 40)
+        wait("the subnet", lambda: SUBNET in rack.table(), 20)
+        wait("nobody waits for its death", lambda: not _waits_for_death(machine), 10)
+    except AssertionError as error:
+        told = "".join(machine.journal(unit)[-2000:] for unit in (SPEAKER, GOBGPD, DEAD_MAN))
+        raise AssertionError(f"{error}\n{told}") from None
+
+
+def _waits_for_death(machine: Machine) -> bool:
+    return machine.do("systemctl", "is-active", DEAD_MAN, check=False).strip() in {"active", "activating"}
+
+
+def capabilities(machine: Machine, unit: str) -> int:
+    status = machine.do("cat", f"/proc/{machine.main_pid(unit)}/status")
+    found = re.search(r"CapEff:\s*([0-9a-f]+)", status)
+    assert found
+    return int(found[1], 16)
+
+
+def test_both_are_of_their_own_user_with_few_capabilities(machine: Machine) -> None:
+    for unit in (SPEAKER, GOBGPD):
+        owner = machine.do("stat", "-c", "%U", f"/proc/{machine.main_pid(unit)}").strip()
+        assert owner == "anypod"
+    net_bind_service, net_admin, net_raw = 1 << 10, 1 << 12, 1 << 13
+    assert capabilities(machine, SPEAKER) == net_admin | net_raw
+    assert capabilities(machine, GOBGPD) == net_bind_service
+
+
+def test_the_api_is_for_nobody_else(machine: Machine) -> None:
+    assert machine.do("stat", "-c", "%U %a", "/run/anypod/gobgpd").split() == ["anypod", "700"]
+    sockets = machine.do("ss", "-Hltn")
+    ports = {line.split()[3].rpartition(":")[2] for line in sockets.splitlines()}
+    assert ports == {"179", "9179"}
+    assert "127.0.0.1:9179" in sockets
+
+
+def test_a_pod_of_the_plugin_is_announced(machine: Machine, rack: Member, prefix: Path) -> None:
+    machine.do(f"{prefix}/opt/anypod/current/bin/python", "-I", "-c", RECORD)
+    wait("the pod's address", lambda: f"{POD}/32" in rack.table(), 10)
+
+
+def test_learned_routes_are_in_the_kernel(rig: Rig, machine: Machine, rack: Member) -> None:
+    rack.gobgp("global", "rib", "add", "10.50.0.0/16", "-a", "ipv4")
+    wait("the route", lambda: rig.node.gateways("10.50.0.0/16") == {"10.99.1.2"}, 10)
+    assert machine.is_active(SPEAKER)
+
+
+def test_routes_that_networkd_removes_are_back_within_a_second(
+    rig: Rig, machine: Machine, rack: Member, tmp_path: Path
+) -> None:
+    rack.gobgp("global", "rib", "add", "10.51.0.0/16", "-a", "ipv4")
+    wait("the route", lambda: rig.node.gateways("10.51.0.0/16") == {"10.99.1.2"}, 10)
+    seen = tmp_path / "monitor.log"
+    rig.node.start("monitor", ["ip", "-ts", "monitor", "route"], seen)
+    machine.write("/etc/systemd/network/r1.network", NETWORK, 0o644)
+    try:
+        machine.do("systemctl", "restart", "systemd-networkd.service")
+        # At its start in a container it has not read the routes yet when it takes the link over.
+        machine.do("networkctl", "reconfigure", "r1")
+        wait("networkd removes it", lambda: _moments(seen, deleted=True), 20)
+        wait("it comes back", lambda: _moments(seen, deleted=False), 10)
+    finally:
+        machine.do("systemctl", "stop", "systemd-networkd.socket", "systemd-networkd.service")
+        rig.node.kill("monitor")
+    assert _moments(seen, deleted=False)[-1] - _moments(seen, deleted=True)[0] < 1.0
+    assert rig.node.gateways("10.51.0.0/16") == {"10.99.1.2"}
+
+
+def _moments(log: Path, deleted: bool) -> list[float]:
+    """When the route went or came, in seconds."""
+    found = re.findall(r"^\[(\S+)\] (Deleted )?10\.51\.0\.0/16 .*proto 177", log.read_text(), re.MULTILINE)
+    return [datetime.fromisoformat(at).timestamp() for at, gone in found if bool(gone) == deleted]
+
+
+def test_a_killed_speaker_comes_back_unseen(machine: Machine, rack: Member) -> None:
+    before, pid = rack.updates(), machine.main_pid(SPEAKER)
+    machine.do("kill", "-9", str(pid))
+    wait("another process", lambda: machine.main_pid(SPEAKER) not in {0, pid}, 10)
+    wait("it is ready", lambda: machine.is_active(SPEAKER), 15)
+    wait("the switch is off again", lambda: not _waits_for_death(machine), 5)
+    time.sleep(SECONDS_TO_DEATH)  # the switch that the kill had set would act now
+    assert machine.is_active(GOBGPD)
+    assert rack.updates() == before
+
+
+def test_a_speaker_that_hangs_is_killed_by_the_watchdog(machine: Machine, rack: Member) -> None:
+    machine.write(f"/etc/systemd/system/{SPEAKER}.d/watchdog.conf", "[Service]\nWatchdogSec=3\n")
+    machine.do("systemctl", "daemon-reload")
+    machine.do("systemctl", "restart", SPEAKER)
+    before, pid = rack.updates(), machine.main_pid(SPEAKER)
+    time.sleep(5)
+    assert machine.main_pid(SPEAKER) == pid  # it gives signs of life in time
+    machine.do("kill", "-STOP", str(pid))
+    wait("another process", lambda: machine.main_pid(SPEAKER) not in {0, pid}, 20)
+    wait("it is ready", lambda: machine.is_active(SPEAKER), 15)
+    assert rack.updates() == before
+
+
+def test_gobgpd_killed_and_everything_is_back(machine: Machine, rack: Member) -> None:
+    pid = machine.main_pid(GOBGPD)
+    machine.do("kill", "-9", str(pid))
+    wait("the sessions end", lambda: rack.established() < 2, 10)
+    wait("another process", lambda: machine.main_pid(GOBGPD) not in {0, pid}, 10)
+    wait("the sessions", lambda: rack.established() == 2, 30)
+    wait("the subnet", lambda: SUBNET in rack.table(), 10)
+
+
+def test_a_speaker_that_is_dead_for_good_takes_the_announcements_along(
+    machine: Machine, rack: Member, prefix: Path
+) -> None:
+    machine.do("rm", COMMAND)
+    machine.write(COMMAND, "not a program\n")
+    machine.do("kill", "-9", str(machine.main_pid(SPEAKER)))
+    started = time.monotonic()
+    wait("the switch is on", lambda: _waits_for_death(machine), 10)
+    time.sleep(SECONDS_TO_DEATH / 2)
+    assert SUBNET in rack.table()
+    wait("gobgpd is stopped", lambda: not machine.is_active(GOBGPD), SECONDS_TO_DEATH + 10)
+    assert time.monotonic() - started >= SECONDS_TO_DEATH - 1
+    wait("nothing is announced", lambda: SUBNET not in rack.table(), 10)
+    machine.do("ln", "-sfn", f"{prefix}{COMMAND}", COMMAND)
+    machine.do("systemctl", "restart", SPEAKER)
+    wait("gobgpd runs again", lambda: machine.is_active(GOBGPD), 10)
+
+
+def test_after_a_reboot_all_is_as_before(machine: Machine, rack: Member) -> None:
+    machine.stop()
+    wait("the sessions end", lambda: rack.established() == 0, 120)
+    machine.boot()
+    wait("the subnet", lambda: SUBNET in rack.table(), 60)
+    assert f"{POD}/32" not in rack.table()  # the boot has ended its pod

@@ -13,7 +13,7 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from speaker.source import Source
+    from speaker.config.source import Source
 
 F = TypeVar("F", bound="Callable[..., None]")
 
@@ -97,7 +97,7 @@ def _source(config: str | None, cluster: str | None, node: str | None) -> Source
         raise click.UsageError("--config and --cluster exclude each other; give one")
     if node and not cluster:
         raise click.UsageError("--node chooses a node of a cluster; give --cluster FILE, too")
-    from speaker.source import Source
+    from speaker.config.source import Source
 
     return Source(cluster, cluster=True, node=node or "") if cluster else Source(config or CONFIG)
 
@@ -106,7 +106,7 @@ def _source(config: str | None, cluster: str | None, node: str | None) -> Source
 @_sources
 def check(config: str | None, cluster: str | None, node: str | None) -> None:
     """Validate a configuration file and do nothing else."""
-    from speaker.checks import ConfigError
+    from speaker.config.checks import ConfigError
 
     source = _source(config, cluster, node)
     try:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import click
 
-from speaker import cluster as clusters
-from speaker import render as made
-from speaker.checks import ChecksWithoutFiles, ConfigError
+from speaker.config import cluster as clusters
+from speaker.config import render as made
+from speaker.config.checks import ChecksWithoutFiles, ConfigError
 
 FILES = {
     "speaker": ("speaker.toml", made.speaker_toml),

@@ -12,18 +12,18 @@ from speaker.daemon import Daemon, WrongDaemonError
 from speaker.desired import local_paths
 from speaker.follow import Follower
 from speaker.gobgp.session import DaemonLostError, DaemonRefusedError
+from speaker.kernel.routes import Routes
+from speaker.kernel.stale import Told, told_by
 from speaker.report import standing
-from speaker.routes import Routes
-from speaker.stale import Told, told_by
 from speaker.upkeep import Upkeep
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from speaker.bgp import LocalPath, Prefix
-    from speaker.fib import Fib
     from speaker.follow import Connect
     from speaker.gobgp.session import Event, Session
+    from speaker.kernel.fib import Fib
     from speaker.report import Report
     from speaker.settings import Config
     from speaker.statefile import PodAddresses

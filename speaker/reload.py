@@ -9,7 +9,7 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
 from speaker import log
-from speaker.config import ConfigError
+from speaker.config.speaker_toml import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

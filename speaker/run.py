@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from cni.reader import StateReader
 from speaker import log
 from speaker.claim import TakenError, claim
-from speaker.config import ConfigError
-from speaker.fib import Fib
+from speaker.config.speaker_toml import ConfigError
 from speaker.gobgp.connect import connect
+from speaker.kernel.fib import Fib
 from speaker.md5 import Md5Watch
 from speaker.metrics import MetricsServer
 from speaker.reconcile import Speaker

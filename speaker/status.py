@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from speaker.bgp import LocalPath, PeerStatus
+    from speaker.kernel.routes import Routes
     from speaker.reconcile import Speaker
     from speaker.reload import Reload
-    from speaker.routes import Routes
 
 FILE = "speaker.sock"
 # Seconds: for the newest state of the peers, and between two looks at the socket's file.

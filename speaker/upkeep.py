@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
     from speaker.bgp import Destination, Prefix
-    from speaker.fib import Fib
-    from speaker.routes import Routes
-    from speaker.stale import Told
+    from speaker.kernel.fib import Fib
+    from speaker.kernel.routes import Routes
+    from speaker.kernel.stale import Told
 
 # Seconds. Two readings are at least so far apart, and five times as far as one takes.
 PAUSE = 0.2

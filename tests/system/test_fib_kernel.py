@@ -11,7 +11,7 @@ import pytest
 from pyroute2 import netns
 
 from speaker.desired import UNREACHABLE_METRIC, KernelRoute, NextHop
-from speaker.fib import Fib
+from speaker.kernel.fib import Fib
 from speaker.plan import RoutePlan, plan_routes
 from speaker.settings import Kernel
 from tests.system.gobgp_rig import Member, wait

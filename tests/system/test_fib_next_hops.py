@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from speaker.bgp import BgpGlobal, Destination, LearnedPath
+from speaker.kernel.routes import Routes
 from speaker.prefixes import everything_in
-from speaker.routes import Routes
 from speaker.settings import Accept, Announce, Announcement, Api, Config, Kernel
 from tests.system.gobgp_rig import Member, wait
 from tests.system.test_fib_kernel import fib_in
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from speaker.bgp import Prefix
-    from speaker.fib import Fib
+    from speaker.kernel.fib import Fib
 
 CONFIG = Config(
     BgpGlobal(65001, "10.99.0.1"),

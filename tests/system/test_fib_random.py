@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from speaker.desired import unreachable_routes
-from speaker.learned import Learned
+from speaker.kernel.learned import Learned
 from speaker.settings import Accept, Kernel
 from tests.system.gobgp_rig import run
 from tests.system.test_fib_next_hops import CONFIG, Node

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from speaker.stale import QUIET
+from speaker.kernel.stale import QUIET
 from tests.system.gobgp_rig import Rig, wait
 
 if TYPE_CHECKING:

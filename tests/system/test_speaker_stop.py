@@ -71,7 +71,8 @@ def test_a_daemon_that_does_not_answer_does_not_hold_the_end_up(rig: Rig, number
 
 BROKEN = """
 import sys
-from speaker import reload, run, source
+from speaker import reload, run
+from speaker.config import source
 
 async def fail(self, use):
     raise OSError("broken")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 
-from speaker import cluster
+from speaker.config import cluster
 
 MESH = """
 [cluster]

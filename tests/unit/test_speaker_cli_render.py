@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from speaker.cli import main
-from speaker.config import load
+from speaker.config.speaker_toml import load
 
 if TYPE_CHECKING:
     from pathlib import Path

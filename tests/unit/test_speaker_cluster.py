@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from speaker import cluster, config, render
-from speaker.checks import ChecksWithoutFiles, ConfigError
+from speaker.config import cluster, render
+from speaker.config import speaker_toml as config
+from speaker.config.checks import ChecksWithoutFiles, ConfigError
 from tests.unit.cluster_rig import MESH, RACK, REFLECTORS, built
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from speaker.checks import ConfigError
+from speaker.config.checks import ConfigError
 from tests.unit.cluster_rig import MESH, RACK, REFLECTORS, built
 
 NODE_D = '[[node]]\nname = "d"\naddresses = ["10.0.0.4"]\n'

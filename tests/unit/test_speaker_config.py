@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from speaker.bgp import Attributes, BgpGlobal, Family, Peer, PrefixMatch, SessionOptions
-from speaker.config import ConfigError, load, parse
+from speaker.config.speaker_toml import ConfigError, load, parse
 from speaker.settings import Accept, Announce, Announcement, Api, Config, Kernel
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from speaker import config_file
-from speaker.config import ConfigError, load, parse
-from speaker.config_file import MAX_FILE, MAX_SECRET, read_password
+from speaker.config import file as config_file
+from speaker.config.file import MAX_FILE, MAX_SECRET, read_password
+from speaker.config.speaker_toml import ConfigError, load, parse
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,10 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from speaker import cluster, config
-from speaker.checks import ConfigError
-from speaker.render import config_for
-from speaker.schema import show, show_at
+from speaker.config import cluster
+from speaker.config import speaker_toml as config
+from speaker.config.checks import ConfigError
+from speaker.config.render import config_for
+from speaker.config.schema import show, show_at
 from tests.unit import schema_rig as rig
 
 if TYPE_CHECKING:

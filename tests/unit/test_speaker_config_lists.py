@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from speaker.bgp import PrefixMatch
-from speaker.checks import Checks
-from speaker.config import ConfigError, parse
-from speaker.config_lists import WELL_KNOWN, communities, covered, overlaps, prefix_list, show_match
+from speaker.config.checks import Checks
+from speaker.config.lists import WELL_KNOWN, communities, covered, overlaps, prefix_list, show_match
+from speaker.config.speaker_toml import ConfigError, parse
 
 BGP = '[bgp]\nasn = 65001\nrouter-id = "10.0.0.1"\n'
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from speaker.bgp import Family, PrefixLimit, PrefixMatch, SessionOptions
-from speaker.config import ConfigError, parse
+from speaker.config.speaker_toml import ConfigError, parse
 from speaker.settings import PeerPolicy
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from speaker.config import ConfigError, parse
+from speaker.config.speaker_toml import ConfigError, parse
 
 BGP = '[bgp]\nasn = 65001\nrouter-id = "10.0.0.1"\n'
 PEER = '[[peer]]\naddress = "10.0.0.254"\nasn = 65000\n'

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from speaker.bgp import Attributes, BgpGlobal, Destination, LearnedPath, LocalPath, Peer, SessionOptions
 from speaker.desired import UNREACHABLE_METRIC, Held, KernelRoute, local_paths, unreachable_routes
-from speaker.learned import Acceptance, Learned, equal_paths
+from speaker.kernel.learned import Acceptance, Learned, equal_paths
 from speaker.prefixes import everything_in, exactly, never_routed
 from speaker.settings import Accept, Announce, Announcement, Api, Config, Kernel
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from speaker import cluster, config
-from speaker.config import parse
-from speaker.render import config_for
+from speaker.config import cluster
+from speaker.config import speaker_toml as config
+from speaker.config.render import config_for
+from speaker.config.speaker_toml import parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,7 +15,7 @@ from pyroute2.netlink.rtnl.rtmsg import rtmsg
 from cni import rtnl
 from cni.netlink import HEADER, NetlinkError
 from speaker.desired import UNREACHABLE_METRIC, KernelRoute, NextHop
-from speaker.fibcodec import (
+from speaker.kernel.fibcodec import (
     NO_GATEWAY,
     explain,
     from_kernel,

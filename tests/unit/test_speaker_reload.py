@@ -12,7 +12,7 @@ import pytest
 from speaker import log
 from speaker import reload as module
 from speaker.bgp import BgpGlobal
-from speaker.config import ConfigError
+from speaker.config.speaker_toml import ConfigError
 from speaker.reload import Reload, changeable
 from speaker.settings import Api, Config, Kernel
 

@@ -16,10 +16,10 @@ from cni.errors import NOT_AVAILABLE, CniError
 from cni.speakerfile import check_speaker
 from speaker.bgp import BgpGlobal, Destination, LearnedPath, Peer, PeerStatus, SessionOptions
 from speaker.desired import Held
+from speaker.kernel.routes import Routes
+from speaker.kernel.stale import Told
 from speaker.report import Report, Standing, standing
-from speaker.routes import Routes
 from speaker.settings import Api, Config
-from speaker.stale import Told
 
 if TYPE_CHECKING:
     from collections.abc import Collection

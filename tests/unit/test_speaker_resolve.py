@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from speaker import resolve as module
 from speaker.bgp import BgpGlobal, Destination, LearnedPath
 from speaker.desired import Held, KernelRoute, NextHop
-from speaker.learned import Learned
+from speaker.kernel import resolve as module
+from speaker.kernel.learned import Learned
+from speaker.kernel.resolve import LONGEST_CHAIN, Offers, Ways
 from speaker.prefixes import Nets, exactly
-from speaker.resolve import LONGEST_CHAIN, Offers, Ways
 from speaker.settings import Accept, Api, Config
 
 if TYPE_CHECKING:

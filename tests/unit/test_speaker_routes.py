@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from speaker import log
 from speaker.bgp import BgpGlobal, Destination, LearnedPath
 from speaker.desired import Held, KernelRoute, NextHop, unreachable_routes
-from speaker.learned import Learned
+from speaker.kernel.learned import Learned
+from speaker.kernel.routes import Routes
+from speaker.kernel.stale import Told
 from speaker.prefixes import everything_in
-from speaker.routes import Routes
 from speaker.settings import Accept, Announce, Announcement, Api, Config, Kernel
-from speaker.stale import Told
 
 if TYPE_CHECKING:
     from collections.abc import Collection

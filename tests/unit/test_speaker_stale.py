@@ -9,8 +9,8 @@ import pytest
 
 from speaker.bgp import Family, Peer, PeerStatus, SessionOptions
 from speaker.desired import KernelRoute, NextHop
+from speaker.kernel.stale import MOMENT, QUIET, StaleRoutes, Told, all_established, told_by
 from speaker.plan import plan_routes
-from speaker.stale import MOMENT, QUIET, StaleRoutes, Told, all_established, told_by
 
 HOPS = frozenset({NextHop(ip_address("10.0.0.2"))})
 A = KernelRoute(ip_network("10.1.0.0/24"), 1190, HOPS)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from speaker import log
 from speaker.desired import unreachable_routes
-from speaker.learned import Learned, Verdict
+from speaker.kernel.learned import Learned, Verdict
+from speaker.kernel.stale import StaleRoutes
 from speaker.plan import plan_routes
 from speaker.prefixes import inside
-from speaker.stale import StaleRoutes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence

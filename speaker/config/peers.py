@@ -7,13 +7,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from speaker.bgp import DynamicPeers, Family, Peer, PrefixLimit, SessionOptions
-from speaker.config_file import read_password
-from speaker.config_lists import communities, prefix_list
+from speaker.config.file import read_password
+from speaker.config.lists import communities, prefix_list
 from speaker.settings import PeerPolicy
 
 if TYPE_CHECKING:
     from speaker.bgp import Address, BgpGlobal
-    from speaker.checks import Checks
+    from speaker.config.checks import Checks
 
 
 def peer(key: str, item: dict[str, Any], bgp: BgpGlobal, checks: Checks) -> Peer:

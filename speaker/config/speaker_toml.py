@@ -5,12 +5,14 @@ from __future__ import annotations
 import tomllib
 from typing import Any
 
-from speaker import config_announce, config_peers, schema
 from speaker.bgp import BgpGlobal
-from speaker.checks import Checks, ConfigError, refuse
-from speaker.config_file import check_key, check_pem, read_text
-from speaker.config_lists import prefix_list
-from speaker.config_together import check_together
+from speaker.config import announce as config_announce
+from speaker.config import peers as config_peers
+from speaker.config import schema
+from speaker.config.checks import Checks, ConfigError, refuse
+from speaker.config.file import check_key, check_pem, read_text
+from speaker.config.lists import prefix_list
+from speaker.config.together import check_together
 from speaker.settings import Accept, Api, Config, Kernel, PeerPolicy
 
 __all__ = ["ConfigError", "load", "load_schema", "parse"]
@@ -18,7 +20,7 @@ __all__ = ["ConfigError", "load", "load_schema", "parse"]
 
 def load_schema() -> dict[str, Any]:
     """What speaker.toml may say."""
-    return schema.load("config.schema.json")
+    return schema.load("speaker.schema.json")
 
 
 def load(path: str) -> Config:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from speaker import config
+from speaker.config import speaker_toml as config
 
 if TYPE_CHECKING:
     from speaker.settings import Config
@@ -23,9 +23,9 @@ class Source:
         """Reads it, each time anew; ConfigError says what is wrong with it."""
         if not self.cluster:
             return config.load(self.path)
-        from speaker.cluster import find
-        from speaker.cluster import load as load_cluster
-        from speaker.render import config_for
+        from speaker.config.cluster import find
+        from speaker.config.cluster import load as load_cluster
+        from speaker.config.render import config_for
 
         cluster = load_cluster(self.path)
         return config_for(cluster, find(cluster, self.node))

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from speaker.bgp import Family
-from speaker.config_lists import all_inside, covered, overlaps, show_match
-from speaker.schema import suggest
+from speaker.config.lists import all_inside, covered, overlaps, show_match
+from speaker.config.schema import suggest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from speaker.bgp import Prefix, SessionOptions
-    from speaker.checks import Checks
+    from speaker.config.checks import Checks
     from speaker.settings import Announce, Announcement, Config
 
 _IP = {Family.IPV4: "IPv4", Family.IPV6: "IPv6"}

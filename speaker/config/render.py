@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from cni.errors import CniError
 from cni.netconf import compile_network
-from speaker import config, toml
-from speaker.checks import ChecksWithoutFiles, ConfigError
-from speaker.cluster import COMMON, Design
+from speaker.config import speaker_toml as config
+from speaker.config import toml
+from speaker.config.checks import ChecksWithoutFiles, ConfigError
+from speaker.config.cluster import COMMON, Design
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from speaker.bgp import Address
-    from speaker.cluster import Cluster, Node
+    from speaker.config.cluster import Cluster, Node
     from speaker.settings import Config
 
 CNI_VERSION = "1.0.0"

@@ -8,15 +8,15 @@ from heapq import nsmallest
 from typing import TYPE_CHECKING
 
 from speaker.desired import KernelRoute, NextHop
+from speaker.kernel.resolve import NOWHERE, Offers, Ways, union
 from speaker.prefixes import Nets, PrefixSet, everything_in, never_routed
-from speaker.resolve import NOWHERE, Offers, Ways, union
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from speaker.bgp import Destination, LearnedPath, Prefix
     from speaker.desired import Held, RouteKey
-    from speaker.resolve import NextHops
+    from speaker.kernel.resolve import NextHops
     from speaker.settings import Config
 
 

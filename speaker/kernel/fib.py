@@ -14,7 +14,7 @@ from cni.link import Address as LinkAddress
 from cni.link import Link, address_dump, link_dump
 from cni.netlink import NetlinkError, NetlinkSocket
 from speaker.desired import Held, KernelRoute
-from speaker.fibcodec import (
+from speaker.kernel.fibcodec import (
     explain,
     from_kernel,
     hops_to_kernel,

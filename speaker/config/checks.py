@@ -6,8 +6,8 @@ import ipaddress
 import re
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
+from speaker.config.schema import show_at
 from speaker.prefixes import never_routed
-from speaker.schema import show_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
     from speaker.bgp import LargeCommunity, Prefix
-    from speaker.checks import Checks
+    from speaker.config.checks import Checks
 
 # RFC 1997, 3765, 8326, 7999, 7611.
 WELL_KNOWN = {

@@ -7,12 +7,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from speaker.bgp import Attributes
-from speaker.config_lists import communities
+from speaker.config.lists import communities
 from speaker.settings import Announce, Announcement
 
 if TYPE_CHECKING:
     from speaker.bgp import Address
-    from speaker.checks import Checks
+    from speaker.config.checks import Checks
 
 RESERVED = ("subnets", "prefixes", "hosts")
 

@@ -6,7 +6,7 @@ import os
 import pwd
 import stat
 
-from speaker.checks import ConfigError
+from speaker.config.checks import ConfigError
 
 MAX_FILE = 1 << 20
 MAX_SECRET = 80  # bytes, TCP_MD5SIG_MAXKEYLEN of Linux

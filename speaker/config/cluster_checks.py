@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from speaker import config_peers
 from speaker.bgp import BgpGlobal
-from speaker.config_lists import all_inside, overlaps
-from speaker.schema import load, suggest, with_defaults
+from speaker.config import peers as config_peers
+from speaker.config.lists import all_inside, overlaps
+from speaker.config.schema import load, suggest, with_defaults
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from speaker.checks import Checks
-    from speaker.cluster import Cluster, Node
+    from speaker.config.checks import Checks
+    from speaker.config.cluster import Cluster, Node
 
 DERIVED = ("cniVersion", "name", "type", "stateDir")
 
@@ -123,7 +123,7 @@ def _check_session(cluster: Cluster, document: dict[str, Any], checks: Checks) -
         return
     if document["bgp"]["listen-port"] == -1:
         checks.add("bgp.listen-port", -1, "keeps nodes from connecting to each other; write 179")
-    peers = load("config.schema.json")["properties"]["peer"]["items"]
+    peers = load("speaker.schema.json")["properties"]["peer"]["items"]
     one = {"address": "192.0.2.1", "asn": 1, "families": ["ipv4", "ipv6"], **cluster.session}
     item = with_defaults(peers, one)
     config_peers.peer("cluster.session", item, BgpGlobal(2, ""), checks)

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from speaker import schema
-from speaker.checks import Checks, ConfigError, refuse
-from speaker.cluster_checks import check_cluster
-from speaker.config import read_toml
+from speaker.config import schema
+from speaker.config.checks import Checks, ConfigError, refuse
+from speaker.config.cluster_checks import check_cluster
+from speaker.config.speaker_toml import read_toml
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

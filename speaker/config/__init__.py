@@ -1,0 +1,1 @@
+"""What an operator writes, from the file to typed values: speaker.toml, cluster.toml, and mistakes in words."""

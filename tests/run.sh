@@ -164,6 +164,7 @@ main() {
     # Where systemd runs, its tmpfiles make this folder; FRR's package alone does not.
     [[ -d /run/frr ]] || install -d -o frr -g frr -m 755 /run/frr
     ANYPOD_PREFIX=$(mktemp -d /tmp/anypod-test-XXXXXX)
+    chmod 755 "$ANYPOD_PREFIX" # the speaker has a user of its own
     trap clean_up EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP

@@ -9,6 +9,26 @@ if TYPE_CHECKING:
     from cni.sqlite import Connection
 
 
+class Vip:
+    """A virtual IP that an attachment serves; addresses as text, without a prefix length.
+
+    `via` is the pod's own address that the node reaches it by, `nexthop` the number of the kernel's next-hop object
+    for that; `weight` 1 to 100; `health` the compiled health check as JSON, empty for none.
+    """
+
+    __slots__ = ("health", "ip", "nexthop", "pool", "via", "weight")
+
+    def __init__(
+        self, ip: str, via: str, nexthop: int, weight: int, health: str, pool: str
+    ) -> None:
+        self.ip = ip
+        self.via = via
+        self.nexthop = nexthop
+        self.weight = weight
+        self.health = health
+        self.pool = pool
+
+
 class Allocation:
     """An attachment and the addresses that it holds, each with its prefix length: `10.1.0.5/24`."""
 
@@ -23,6 +43,7 @@ class Allocation:
         "netns_inode",
         "network",
         "pod",
+        "vips",
     )
 
     def __init__(
@@ -44,6 +65,7 @@ class Allocation:
         self.netns_inode = 0
         self.ipam = ""
         self.pod = ""
+        self.vips: tuple[Vip, ...] = ()
         self.detail: dict[str, object] = {}
 
     def __repr__(self) -> str:
@@ -67,3 +89,21 @@ def fetch(db: Connection, where: str = "", values: tuple[object, ...] = ()) -> l
         Allocation(network, container, ifname, netns, host, tuple(held))
         for (network, container, ifname, netns, host), held in addresses.items()
     ]
+
+
+def fetch_vips(db: Connection, allocations: list[Allocation]) -> None:
+    """Adds what virtual IPs the attachments serve, and the pod's name of those; SQLite's errors pass."""
+    found: dict[tuple[str, str], list[Vip]] = {}
+    pods: dict[tuple[str, str], str] = {}
+    for container, ifname, pod, ip, via, *rest in db.execute(
+        "SELECT v.container, v.ifname, a.pod, v.ip, v.via, v.nexthop, v.weight, v.health, v.pool"
+        " FROM vip v JOIN attachment a ON a.container = v.container AND a.ifname = v.ifname"
+        " ORDER BY v.container, v.ifname, v.ip"
+    ).fetchall():
+        found.setdefault((container, ifname), []).append(Vip(ip_text(ip), ip_text(via), *rest))
+        pods[container, ifname] = pod
+    for one in allocations if found else ():
+        owner = (one.container, one.ifname)
+        if owner in found:
+            one.vips = tuple(found[owner])
+            one.pod = pods[owner]

@@ -17,6 +17,7 @@ from cni.statefile import (
     SCHEMA,
     SCHEMA_VERSION,
     SUFFIXES,
+    VIPS,
     is_damage,
     is_regular,
 )
@@ -29,13 +30,18 @@ HEADER = 100
 MAGIC = b"SQLite format 3\0"
 # A table's columns and the types of their values.
 Columns = dict[str, dict[str, tuple[str, ...]]]
-# What the first version did not have.
-_SINCE_2 = {"attachment": {"netns_inode", "ipam", "pod", "detail"}, "element": None}
+# What earlier versions did not have: columns of a table, or None for all of it.
+_SINCE: dict[int, dict[str, set[str] | None]] = {
+    2: {"attachment": {"netns_inode", "ipam", "pod", "detail"}, "element": None},
+    3: {"vip": None},
+}
 # The values of a row that the types alone do not tell.
 _RULES = {
     "address": "length(ip) != CASE family WHEN 4 THEN 4 WHEN 6 THEN 16 ELSE -1 END"
     " OR prefixlen NOT BETWEEN 0 AND 8 * length(ip)",
     "cursor": "length(next) NOT IN (4, 16)",
+    "vip": "length(ip) NOT IN (4, 16) OR length(via) NOT IN (4, 16) OR nexthop NOT BETWEEN 1 AND 4294967295"
+    " OR weight NOT BETWEEN 1 AND 100",
 }
 
 
@@ -124,11 +130,12 @@ def _expected(version: int) -> Columns:
     """The tables as this program makes them, without what that version did not have."""
     db = connect(":memory:", isolation_level=None)
     try:
-        db.executescript(SCHEMA + ELEMENTS)
+        db.executescript(SCHEMA + ELEMENTS + VIPS)
         made = _columns(db)
     finally:
         db.close()
-    for table, columns in _SINCE_2.items() if version < 2 else ():
+    later = [item for since, tables in _SINCE.items() if version < since for item in tables.items()]
+    for table, columns in later:
         if columns is None:
             del made[table]
         else:
@@ -160,7 +167,7 @@ def _wrong_texts(db: Connection, version: int) -> Iterator[str]:
     for (compiled,) in db.execute("SELECT compiled FROM network"):
         if not _reads(compiled):
             yield "the compiled form of a network can't be read"
-    if version < SCHEMA_VERSION:
+    if version < 2:
         return
     for (detail,) in db.execute("SELECT detail FROM attachment WHERE detail != ''"):
         if not isinstance(_parsed(detail), dict):

@@ -11,13 +11,15 @@ import os
 import time
 from urllib.parse import quote
 
-from cni.allocation import Allocation, fetch
+from cni.allocation import Allocation, fetch, fetch_vips
 from cni.sqlite import DatabaseError, connect
 from cni.statefile import APPLICATION_ID, FILE, SCHEMA_VERSION, WAIT_SECONDS
 
 # Looks at a file that changes while it is looked at, and seconds between two.
 LOOKS = 20
 PAUSE = 0.005
+# The form of the state file that first had virtual IPs.
+VIPS_SINCE = 3
 Stamp = tuple[tuple[int, int, int] | None, ...]
 
 
@@ -88,7 +90,10 @@ class StateReader:
                 raise StateError(
                     f"{self.path} was written by another version of anypod; install one version of both"
                 )
-            return fetch(db)
+            found = fetch(db)
+            if version >= VIPS_SINCE:
+                fetch_vips(db, found)
+            return found
         finally:
             db.close()
 

@@ -23,7 +23,7 @@ FILE = "state.db"
 SUFFIXES = ("", "-wal", "-shm")
 LOCK = "lock"
 APPLICATION_ID = 0x616E7970
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 BUSY_SECONDS = 20.0
 # SQLite sleeps in C, where no signal is heard: it waits a little, and we go round.
 WAIT_SECONDS = 0.2
@@ -32,7 +32,7 @@ BOOT_ID = "/proc/sys/kernel/random/boot_id"
 # INTERRUPT, IOERR, FULL, CANTOPEN, PROTOCOL, NOLFS, AUTH.
 _NOT_THE_CONTENT = (3, 5, 6, 7, 8, 9, 10, 13, 14, 15, 22, 23)
 SQLITE_IOERR_SHORT_READ = 522
-TABLES = ("network", "attachment", "address", "cursor", "tombstone", "element")
+TABLES = ("network", "attachment", "address", "cursor", "tombstone", "element", "vip")
 
 SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -65,6 +65,17 @@ CREATE TABLE element (
     container TEXT NOT NULL, ifname TEXT NOT NULL, PRIMARY KEY (set_name, key)
 ) WITHOUT ROWID;
 CREATE INDEX element_holder ON element (container, ifname);
+"""
+# A virtual IP that an attachment serves: `via` is the pod's own address that it is reached by, `nexthop` the kernel's
+# number for that, `health` the compiled health check, empty for none. Written last: the pod's inside stands by then.
+VIPS = """
+CREATE TABLE vip (
+    container TEXT NOT NULL, ifname TEXT NOT NULL, ip BLOB NOT NULL, via BLOB NOT NULL,
+    nexthop INTEGER NOT NULL, weight INTEGER NOT NULL, health TEXT NOT NULL, pool TEXT NOT NULL,
+    PRIMARY KEY (container, ifname, ip)
+) WITHOUT ROWID;
+CREATE INDEX vip_ip ON vip (ip);
+CREATE INDEX vip_nexthop ON vip (nexthop);
 """
 # What an upgrade does to the file of running pods.
 _FROM_1 = """
@@ -187,9 +198,11 @@ class StateFile:
         if version == 0:
             self._let_speaker_read()
             self.execute("PRAGMA journal_mode=WAL")
-            self._script(f"{SCHEMA} {ELEMENTS} PRAGMA application_id={APPLICATION_ID};")
+            self._script(f"{SCHEMA} {ELEMENTS} {VIPS} PRAGMA application_id={APPLICATION_ID};")
         elif version == 1:
-            self._script(f"{_FROM_1} {ELEMENTS}")
+            self._script(f"{_FROM_1} {ELEMENTS} {VIPS}")
+        elif version == 2:
+            self._script(VIPS)
         boot = self._boot()
         if boot != boot_id():
             self.begin()

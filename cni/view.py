@@ -86,7 +86,7 @@ class View:
 
     def exhausted(self, network: Network) -> str:
         """The first range set in which all is held; empty for none, and for an older version's file."""
-        if self._scalar("PRAGMA user_version") != SCHEMA_VERSION:
+        if (self._scalar("PRAGMA user_version") or 0) < 2:
             return ""
         for range_set in network.range_sets:
             if all(self._is_full(network.name, one) for one in range_set):

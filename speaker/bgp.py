@@ -138,6 +138,8 @@ class Attributes:
     large_communities: frozenset[LargeCommunity] = frozenset()
     local_pref: int | None = None
     med: int | None = None
+    # Bytes per second (draft-ietf-idr-link-bandwidth): a router that knows it shares load in this proportion.
+    link_bandwidth: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

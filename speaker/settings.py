@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from speaker.bgp import Attributes, Family
@@ -81,6 +82,51 @@ class PeerPolicy:
     export_prepend: int = 0
 
 
+class LoadShare(Enum):
+    """What a link bandwidth counts: nothing, the healthy endpoints, or their weights."""
+
+    NONE = "none"
+    ENDPOINTS = "endpoints"
+    WEIGHT = "weight"
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Virtual IPs inside these prefixes, and how they are announced and routed on this node.
+
+    `announcement` has the attributes, with the pool's prefixes. `min_endpoints`: with fewer healthy ones a VIP is
+    announced with a worse preference, or not at all if `withdraw_below`. `unreachable`: without any, packets for it
+    are refused here, even where another node would have them. `damping`: seconds for which a number must be the same
+    before peers are told it.
+    """
+
+    announcement: Announcement
+    load_share: LoadShare = LoadShare.NONE
+    min_endpoints: int = 1
+    withdraw_below: bool = False
+    unreachable: bool = False
+    damping: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Anycast:
+    """Virtual IPs. Times in seconds.
+
+    `drain`: how long peers are asked to go elsewhere before a VIP is withdrawn; `drain_prepend` times the own AS is
+    then prepended for eBGP peers. `buckets`, `idle_timer` and `unbalanced_timer` are those of the kernel's resilient
+    next-hop groups. A VIP in no pool is announced as announce.hosts says.
+    """
+
+    pools: tuple[Pool, ...] = ()
+    drain: int = 30
+    drain_prepend: int = 3
+    metric: int = 190
+    protocol: int = 178
+    buckets: int = 128
+    idle_timer: int = 120
+    unbalanced_timer: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Kernel:
     """Where learned routes go."""
@@ -113,6 +159,7 @@ class Config:
     announce: Announce = Announce()
     accept: Accept = Accept()
     kernel: Kernel = Kernel()
+    anycast: Anycast = Anycast()
     state_dir: str = "/run/anypod"
     follow_state: bool = True
     stale_routes: int = 90

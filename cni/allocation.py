@@ -18,9 +18,7 @@ class Vip:
 
     __slots__ = ("health", "ip", "nexthop", "pool", "via", "weight")
 
-    def __init__(
-        self, ip: str, via: str, nexthop: int, weight: int, health: str, pool: str
-    ) -> None:
+    def __init__(self, ip: str, via: str, nexthop: int, weight: int, health: str, pool: str) -> None:
         self.ip = ip
         self.via = via
         self.nexthop = nexthop

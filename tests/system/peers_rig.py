@@ -66,18 +66,11 @@ class Stage:
 
     def _join(self, router: Router) -> None:
         self.members.append(router)
-        join(self.node, router.link, router, "node")
-        addresses = {self.node: (router.node_v4, router.node_v6), router: (router.v4, router.v6)}
-        for member, device in ((self.node, router.link), (router, "node")):
-            v4, v6 = addresses[member]
-            member.ip("address", "add", f"{v4}/24", "dev", device)
-            member.ip("address", "add", f"{v6}/64", "dev", device, "nodad")
+        join_router(self.node, router)
 
     def unnumber(self, router: Router) -> None:
         """Leaves nothing but link-local addresses on its link."""
-        for member, device in ((self.node, router.link), (router, "node")):
-            for version in ("-4", "-6"):
-                member.ip(version, "address", "flush", "dev", device, "scope", "global")
+        unnumber(self.node, router)
 
     def configure(self, peers: Sequence[str], more: str = "", bgp: str = "") -> None:
         """Writes the node's speaker.toml."""
@@ -126,3 +119,20 @@ def join(left: Member, left_device: str, right: Member, right_device: str) -> No
     left.ip("link", "add", left_device, "type", "veth", "peer", "name", right_device, "netns", right.ns)
     left.ip("link", "set", left_device, "up")
     right.ip("link", "set", right_device, "up")
+
+
+def join_router(node: Member, router: Router) -> None:
+    """The router's link to the node, with an address of each family at both ends."""
+    join(node, router.link, router, "node")
+    addresses = {node: (router.node_v4, router.node_v6), router: (router.v4, router.v6)}
+    for member, device in ((node, router.link), (router, "node")):
+        v4, v6 = addresses[member]
+        member.ip("address", "add", f"{v4}/24", "dev", device)
+        member.ip("address", "add", f"{v6}/64", "dev", device, "nodad")
+
+
+def unnumber(node: Member, router: Router) -> None:
+    """Leaves nothing but link-local addresses on its link."""
+    for member, device in ((node, router.link), (router, "node")):
+        for version in ("-4", "-6"):
+            member.ip(version, "address", "flush", "dev", device, "scope", "global")

@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 import time
 from datetime import datetime
+from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 import pytest
 
+from lab.monitor import RouteMonitor
 from tests.system.gobgp_rig import Rig, wait
 from tests.system.machine_rig import CONFIG, Machine, make_root
+from tests.system.peers_rig import join_router, peer, unnumber
+from tests.system.peers_routers import Frr, frr_conf
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +26,8 @@ SPEAKER, GOBGPD, DEAD_MAN = "anypod-speaker.service", "anypod-gobgpd.service", "
 COMMAND = "/usr/local/bin/anypod"
 SUBNET, POD = "10.244.1.0/24", "192.0.2.7"
 SECONDS_TO_DEATH = 8
+SECRET, SECRET_FILE = "s3cret", "/etc/anypod/rack.password"
+GRACEFUL = "[peer.graceful-restart]\nrestart-time = 60\n"
 # networkd keeps the link's addresses and removes routes that it did not make, as it does by default.
 NETWORK = "[Match]\nName=r1\n[Network]\nKeepConfiguration=static\nIPv6AcceptRA=no\n"
 RECORD = """
@@ -50,8 +56,34 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
 
 
 @pytest.fixture(scope="module")
-def machine(rig: Rig, prefix: Path) -> Iterator[Machine]:
-    rig.configure([1], f'[announce]\nsubnets = ["{SUBNET}"]\n')
+def graceful(rig: Rig) -> Frr:
+    """A router with graceful restart, TTL security and a password."""
+    router = Frr("graceful", rig.directory, 2)
+    rig.members.append(router)
+    join_router(rig.node, router)
+    words = ("remote-as 65001", f"password {SECRET}", "ttl-security hops 1", "timers connect 1")
+    lines = "bgp graceful-restart\nbgp graceful-restart preserve-fw-state\n"
+    lines += "".join(f"neighbor {router.node_v4} {word}\n" for word in words)
+    router.start_frr(frr_conf(65402, 2, lines, "network 10.2.0.0/16\n"))
+    return router
+
+
+@pytest.fixture(scope="module")
+def unnumbered(rig: Rig) -> Frr:
+    router = Frr("unnumbered", rig.directory, 3)
+    rig.members.append(router)
+    join_router(rig.node, router)
+    unnumber(rig.node, router)
+    lines = "neighbor node interface remote-as external\nneighbor node timers connect 1\n"
+    router.start_frr(frr_conf(65403, 3, lines))
+    return router
+
+
+@pytest.fixture(scope="module")
+def machine(rig: Rig, prefix: Path, graceful: Frr, unnumbered: Frr) -> Iterator[Machine]:
+    secured = peer(graceful.v4, 65402, GRACEFUL, password_file=SECRET_FILE, ttl_security=1)
+    peers = secured + peer(unnumbered.link, 65403)
+    rig.configure([1], f'{peers}[announce]\nsubnets = ["{SUBNET}"]\n')
     text = rig.node.config.read_text()
     text = text.replace(f"unix://{rig.node.socket}", "unix:///run/anypod/gobgpd/api.sock")
     machine = Machine(rig.directory / "root", rig.node.ns, prefix)
@@ -59,7 +91,9 @@ def machine(rig: Rig, prefix: Path) -> Iterator[Machine]:
         make_root(machine.directory)
         machine.boot()
         machine.write(CONFIG, text.replace(str(rig.directory / "state"), "/run/anypod"))
+        machine.write(SECRET_FILE, f"{SECRET}\n", 0o640)
         machine.install_units(SECONDS_TO_DEATH)
+        machine.do("chown", "root:anypod", SECRET_FILE)
         machine.do("systemctl", "enable", "--now", GOBGPD, SPEAKER)
         yield machine
     finally:
@@ -102,6 +136,14 @@ def test_both_are_of_their_own_user_with_few_capabilities(machine: Machine) -> N
     net_bind_service, net_admin, net_raw = 1 << 10, 1 << 12, 1 << 13
     assert capabilities(machine, SPEAKER) == net_admin | net_raw
     assert capabilities(machine, GOBGPD) == net_bind_service
+
+
+def test_those_suffice_for_a_password_ttl_security_and_an_interface(graceful: Frr, unnumbered: Frr) -> None:
+    wait("the secured session", lambda: graceful.is_up(graceful.node_v4), 40)
+    assert graceful.neighbour(graceful.node_v4)["authenticationEnabled"] == 1
+    wait("the link's session", lambda: unnumbered.is_up("node"), 40)
+    for router in (graceful, unnumbered):
+        wait("the subnet", lambda router=router: router.has(SUBNET), 10)  # type: ignore[misc]
 
 
 def test_the_api_is_for_nobody_else(machine: Machine) -> None:
@@ -183,9 +225,30 @@ def test_gobgpd_killed_and_everything_is_back(machine: Machine, rack: Member) ->
     wait("the subnet", lambda: SUBNET in rack.table(), 10)
 
 
-def test_a_speaker_that_is_dead_for_good_takes_the_announcements_along(
-    machine: Machine, rack: Member, prefix: Path
+def test_a_planned_restart_of_gobgpd_is_no_flap_for_peers_with_graceful_restart(
+    rig: Rig, machine: Machine, rack: Member, graceful: Frr
 ) -> None:
+    wait("the subnet", lambda: graceful.has(SUBNET) and "stale" not in graceful.paths(SUBNET)[0], 40)
+    wait("its route", lambda: rig.node.gateways("10.2.0.0/16") == {graceful.v4}, 20)
+    sessions = graceful.neighbour(graceful.node_v4)["connectionsEstablished"]
+    with RouteMonitor(graceful.ns) as there, RouteMonitor(rig.node.ns) as here:
+        machine.do("systemctl", "restart", GOBGPD)
+        assert machine.is_active(GOBGPD)
+        wait(
+            "a new session",
+            lambda: graceful.neighbour(graceful.node_v4).get("connectionsEstablished", 0) > sessions,
+            30,
+        )
+        wait("the subnet anew", lambda: "stale" not in graceful.paths(SUBNET)[0], 20)
+        wait("the others", lambda: rack.established() == 2 and SUBNET in rack.table(), 40)
+    assert (there.removed(ip_network(SUBNET)), here.removed(ip_network("10.2.0.0/16"))) == ([], [])
+    assert "Failed with result" not in machine.journal(GOBGPD).rpartition("Stopping ")[2]
+
+
+def test_a_speaker_that_is_dead_for_good_takes_the_announcements_along(
+    machine: Machine, rack: Member, graceful: Frr, prefix: Path
+) -> None:
+    wait("the graceful router has it", lambda: graceful.has(SUBNET), 40)
     machine.do("rm", COMMAND)
     machine.write(COMMAND, "not a program\n")
     machine.do("kill", "-9", str(machine.main_pid(SPEAKER)))
@@ -196,6 +259,8 @@ def test_a_speaker_that_is_dead_for_good_takes_the_announcements_along(
     wait("gobgpd is stopped", lambda: not machine.is_active(GOBGPD), SECONDS_TO_DEATH + 10)
     assert time.monotonic() - started >= SECONDS_TO_DEATH - 1
     wait("nothing is announced", lambda: SUBNET not in rack.table(), 10)
+    wait("nor kept by graceful restart", lambda: not graceful.has(SUBNET), 5)
+    assert not machine.is_active(GOBGPD)  # nothing brings it back
     machine.do("ln", "-sfn", f"{prefix}{COMMAND}", COMMAND)
     machine.do("systemctl", "restart", SPEAKER)
     wait("gobgpd runs again", lambda: machine.is_active(GOBGPD), 10)

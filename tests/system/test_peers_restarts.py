@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
@@ -105,6 +106,19 @@ def test_graceful_peers_keep_the_routes_of_a_killed_gobgpd(stage: Restarts) -> N
         assert frr.neighbour(frr.node_v4)["gracefulRestartInfo"]["rBit"] is True
     assert at_frr.removed(ip_network(SUBNET)) == []
     assert [here.removed(ip_network(prefix)) for prefix in stage.learned()] == [[], [], []]
+
+
+def test_a_gobgpd_that_is_asked_to_end_is_forgotten_at_once(stage: Restarts) -> None:
+    """Whoever wants no flap kills it, as the unit does: a goodbye ends what graceful restart would keep."""
+    stage.all_up()
+    routers = (stage.frr_router, stage.bird_router, stage.plain)
+    for router in routers:
+        wait("the subnet", lambda router=router: router.has(SUBNET), 15)  # type: ignore[misc]
+    stage.node.kill("gobgpd", signal.SIGTERM)
+    for router in routers:
+        wait("withdrawn", lambda router=router: not router.has(SUBNET), 5)  # type: ignore[misc]
+    stage.node.start_gobgpd()
+    stage.all_up()
 
 
 def test_the_node_keeps_the_routes_of_graceful_peers_that_restart(stage: Restarts) -> None:

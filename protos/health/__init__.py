@@ -1,0 +1,1 @@
+"""The gRPC health checking protocol: grpc.health.v1."""

@@ -1,0 +1,1 @@
+"""One probe of each kind. Each asks once, has no deadline of its own, and leaves nothing behind however it ends."""

@@ -51,12 +51,14 @@ class HealthCheck:
     def __str__(self) -> str:
         if self.kind == EXEC:
             return f"{EXEC}:{' '.join(self.argv)}"
-        return f"{self.kind}://:{self.port}{self.path}"
+        return f"{self.kind}://:{self.port}{'/' if self.kind == 'grpc' and self.path else ''}{self.path}"
 
 
 def load(compiled: Any) -> HealthCheck:
     """The check from its compiled form; TypeError or ValueError for what is none."""
     kind, port, path, argv, interval, timeout, fast, rise, fall = compiled
+    if kind not in {*KINDS, EXEC}:
+        raise ValueError(f"no kind of health check: {kind}")
     check = HealthCheck(kind, port, path, tuple(argv))
     check.interval, check.timeout, check.fast = float(interval), float(timeout), float(fast)
     check.rise, check.fall = int(rise), int(fall)
@@ -79,6 +81,8 @@ def parse_check(text: str, allow_exec: bool = False) -> HealthCheck:
             raise ValueError("a command without its absolute path; write it like exec:/usr/local/bin/check")
     elif len(words) == 1:
         check = _url(words[0])
+    elif words:
+        raise ValueError(f"saying {words[-1]}, which is no option; there are {', '.join((*TIMES, *COUNTS))}")
     else:
         raise ValueError("no health check; write it like tcp://:53 interval=2 or http://:8080/healthz")
     _set_options(check, options)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from speaker import log
@@ -25,6 +25,8 @@ COMMANDS_AT_A_TIME = 64
 SPREAD = 0.004
 # How far an interval is stretched or cut at random, so that probes do not fall into step.
 JITTER = 0.1
+# Probes start at multiples of this part of their interval: to wake up for each alone costs more than the probe.
+TICK = 0.02
 
 
 class Checker:
@@ -90,7 +92,9 @@ class Checker:
     def detail(self, key: Key) -> Detail:
         """The same, and how it is known."""
         watch = self._watches.get(key)
-        return watch.detail if watch is not None else Detail(Health.UNKNOWN, 0.0)
+        if watch is None:
+            return Detail(Health.UNKNOWN, 0.0)
+        return Detail(watch.tally.health, watch.since, watch.error, watch.latency)
 
     async def run(self) -> None:
         """Lasts until it is cancelled. Raises what ended a watch: nobody would notice an endpoint without one."""
@@ -110,8 +114,7 @@ class Checker:
             async with self._slots[watch.target.check.kind == "exec", watch.sure]:
                 started = loop.time()
                 await self._ask(key, watch)
-            interval = watch.tally.interval * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311
-            await asyncio.sleep(started + interval - loop.time())
+            await asyncio.sleep(_next(started, watch.tally.interval) - loop.time())
 
     async def _ask(self, key: Key, watch: _Watch) -> None:
         loop = asyncio.get_running_loop()
@@ -126,15 +129,15 @@ class Checker:
         self._asked(key)
         before = watch.tally.health
         watch.tally.record(not error)
-        now, after = loop.time(), watch.tally.health
-        watch.detail = replace(watch.detail, error=error, latency=now - started)
-        if after is not before:
-            watch.detail = replace(watch.detail, health=after, since=now)
+        now = loop.time()
+        watch.error, watch.latency = error, now - started
+        if watch.tally.health is not before:
+            watch.since = now
             _tell(key, watch, before)
             self._changed()
 
     def _not_asked(self, key: Key, watch: _Watch, reason: str) -> None:
-        watch.detail = replace(watch.detail, error=f"not asked: {reason}")
+        watch.error = f"not asked: {reason}"
         if not self._hindered:
             log.warning("health checks hindered", reason=reason, kept="what was known of endpoints")
         self._hindered.add(key)
@@ -152,7 +155,9 @@ class _Watch:
     def __init__(self, target: Target, adopted: bool, now: float) -> None:
         self.target = target
         self.tally = Tally(target.check, adopted)
-        self.detail = Detail(self.tally.health, now)
+        self.since = now
+        self.error = ""
+        self.latency: float | None = None
         self.task: asyncio.Task[None] | None = None
 
     @property
@@ -161,11 +166,18 @@ class _Watch:
         return self.tally.settled and self.tally.health is Health.UP
 
 
+def _next(started: float, interval: float) -> float:
+    """When to probe again."""
+    tick = interval * TICK
+    due = started + interval * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311
+    return math.ceil(due / tick) * tick
+
+
 def _tell(key: Key, watch: _Watch, before: Health) -> None:
     target = watch.target
     fields = {"pod": target.pod or key[0], "address": target.address, "check": target.check}
     if watch.tally.health is Health.DOWN:
-        log.info("endpoint down", **fields, reason=watch.detail.error)
+        log.info("endpoint down", **fields, reason=watch.error)
     elif before is Health.ADOPTED:  # what it counted as
         log.debug("endpoint still up", **fields)
     else:

@@ -89,13 +89,21 @@ class Checks:
         """An IPv4 address in form, which no interface needs to have."""
         return self.address(key, value, 4)
 
-    def next_hop(self, key: str, value: str, version: int) -> Address:
+    def next_hop(self, key: str, value: str, version: int | None) -> Address:
         """An address that other hosts can send packets to."""
+        fix = "is loopback, which peers refuse as a next hop; write an address of this node"
+        return self._not_loopback(key, value, version, fix)
+
+    def neighbour(self, key: str, value: str) -> Address:
+        """An address that a peer is known by."""
+        fix = "is loopback, and so would be the next hop of all that it tells; write its address on a network"
+        return self._not_loopback(key, value, None, fix)
+
+    def _not_loopback(self, key: str, value: str, version: int | None, fix: str) -> Address:
+        before = len(self.problems)
         address = self.address(key, value, version)
-        if address.is_loopback:
-            self.add(
-                key, value, "is loopback, which peers refuse as a next hop; write an address of this node"
-            )
+        if address.is_loopback and len(self.problems) == before:
+            self.add(key, value, fix)
         return address
 
     def prefixes(self, key: str, values: list[str]) -> tuple[Prefix, ...]:

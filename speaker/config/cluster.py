@@ -103,9 +103,11 @@ def build(document: dict[str, Any], path: str, checks: Checks | None = None) -> 
 
 
 def _node(key: str, item: dict[str, Any], asn: int, checks: Checks) -> Node:
+    before = len(checks.problems)
     addresses = tuple(
-        checks.address(f"{key}.addresses[{i}]", text) for i, text in enumerate(item["addresses"])
+        checks.neighbour(f"{key}.addresses[{i}]", text) for i, text in enumerate(item["addresses"])
     )
+    refused = len(checks.problems) > before
     if len({address.version for address in addresses}) < len(addresses):
         fix = "is a second address of one family; keep the one that other nodes reach"
         checks.add(f"{key}.addresses[1]", item["addresses"][1], fix)
@@ -114,7 +116,7 @@ def _node(key: str, item: dict[str, Any], asn: int, checks: Checks) -> Node:
     router_id = str(next((one for one in addresses if one.version == 4), ""))
     if item.get("router-id"):
         router_id = str(checks.router_id(f"{key}.router-id", item["router-id"]))
-    if not router_id:
+    if not (router_id or refused):
         checks.missing(f"{key}.router-id", 'router-id = "10.0.0.1": the node has no IPv4 address to take')
     return Node(
         name=checks.name(f"{key}.name", item["name"]),

@@ -85,7 +85,7 @@ def _check_racks(cluster: Cluster, document: dict[str, Any], checks: Checks) -> 
         for j, router in enumerate(rack["router"]):
             key = f"rack[{i}].router[{j}]"
             config_peers.peer(key, router, about, checks)
-            config_peers.policy(key, router, checks)
+            config_peers.policy(key, router, about.asn, checks)
             if cluster.design == "rack" and router["asn"] in asns:
                 fix = "is the nodes' AS as well, and racks are for eBGP; give the rack one of its own"
                 checks.add(f"{key}.asn", router["asn"], fix)
@@ -127,4 +127,4 @@ def _check_session(cluster: Cluster, document: dict[str, Any], checks: Checks) -
     one = {"address": "192.0.2.1", "asn": 1, "families": ["ipv4", "ipv6"], **cluster.session}
     item = with_defaults(peers, one)
     config_peers.peer("cluster.session", item, BgpGlobal(2, ""), checks)
-    config_peers.policy("cluster.session", item, checks)
+    config_peers.policy("cluster.session", item, None, checks)

@@ -50,14 +50,16 @@ def dynamic(key: str, item: dict[str, Any], bgp: BgpGlobal, checks: Checks) -> D
     )
 
 
-def policy(key: str, item: dict[str, Any], checks: Checks) -> PeerPolicy:
-    """What the tables import and export below a peer say."""
+def policy(key: str, item: dict[str, Any], asn: int | None, checks: Checks) -> PeerPolicy:
+    """What the tables import and export below a peer say. `asn` is the node's; None: sessions of both kinds."""
     lists = [
         frozenset(prefix_list(checks, f"{key}.{side}.{name}", item[side][name]))
         for side in ("import", "export")
         for name in ("only", "reject")
     ]
     told = item["export"]
+    if asn is not None:
+        _check_heard(f"{key}.export", told, item["asn"] != (item["local-asn"] or asn), checks)
     small, large = communities(checks, f"{key}.export.communities", told["communities"])
     return PeerPolicy(
         import_only=lists[0] or None,
@@ -73,6 +75,16 @@ def policy(key: str, item: dict[str, Any], checks: Checks) -> PeerPolicy:
     )
 
 
+def _check_heard(key: str, told: dict[str, Any], external: bool, checks: Checks) -> None:
+    """An attribute that the session's kind does not carry."""
+    for name, value, heard, fix in (
+        ("prepend", told["prepend"] or None, external, "is for eBGP only; remove it"),
+        ("local-preference", told.get("local-preference"), not external, "is for iBGP only; remove it"),
+    ):
+        if value is not None and not heard:
+            checks.add(f"{key}.{name}", value, fix)
+
+
 def _neighbour_address(key: str, value: str, checks: Checks) -> Address | None:
     """None after a problem, a link-local address for one, which only a link makes sense of."""
     try:
@@ -86,7 +98,7 @@ def _neighbour_address(key: str, value: str, checks: Checks) -> Address | None:
         checks.add(key, value, fix)
         return None
     before = len(checks.problems)
-    address = checks.address(key, value)
+    address = checks.neighbour(key, value)
     return address if len(checks.problems) == before else None
 
 
@@ -121,7 +133,7 @@ def _options(
         asn=item["asn"],
         local_asn=item["local-asn"],
         families=families,
-        local_address=checks.address(f"{key}.local-address", local, family) if local else None,
+        local_address=checks.next_hop(f"{key}.local-address", local, family) if local else None,
         multihop_ttl=item["multihop-ttl"],
         ttl_security=item["ttl-security"],
         connect_retry=timers["connect-retry"],

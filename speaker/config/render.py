@@ -89,6 +89,9 @@ def _session(cluster: Cluster, node: Node, other: Node, own: Address, address: A
             peer["cluster-id"] = cluster.cluster_id
     if node.asn == other.asn:
         peer.pop("multihop-ttl", None)
+    if "export" in peer:
+        unheard = "prepend" if node.asn == other.asn else "local-preference"
+        peer["export"] = {key: one for key, one in peer["export"].items() if key != unheard}
     foreign = f"ipv{10 - own.version}"
     if foreign in peer.get("prefix-limit", {}):
         peer["prefix-limit"] = {key: one for key, one in peer["prefix-limit"].items() if key != foreign}

@@ -76,7 +76,7 @@ def _build(document: dict[str, Any], checks: Checks) -> Config:
         for i, item in enumerate(document["dynamic-peer"])
     ]
     policies = {
-        key: config_peers.policy(f"{table}[{i}]", item, checks)
+        key: config_peers.policy(f"{table}[{i}]", item, bgp.asn, checks)
         for table, keys in (
             ("peer", [one.key for one in peers]),
             ("dynamic-peer", [one.name for one in groups]),

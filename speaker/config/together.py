@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from speaker.config.checks import Checks
     from speaker.settings import Announce, Announcement, Config
 
-_IP = {Family.IPV4: "IPv4", Family.IPV6: "IPv6"}
-
 
 def check_together(config: Config, checks: Checks) -> None:
     """Notes the problems of a configuration whose keys are right one by one."""
@@ -30,8 +28,8 @@ def check_together(config: Config, checks: Checks) -> None:
         for i, group in enumerate(config.dynamic):
             checks.add(f"dynamic-peer[{i}].name", group.name, fix)
     for key, options, families in _sessions(config):
-        for family in sorted(options.families - families):
-            _check_foreign_family(f"{key}.families", family, config.announce, checks)
+        if Family.IPV6 in options.families - families:
+            _check_ipv6_over_ipv4(f"{key}.families", config.announce, checks)
     _check_announced(config, checks)
     _check_dead(config, checks)
 
@@ -45,15 +43,14 @@ def _sessions(config: Config) -> Iterator[tuple[str, SessionOptions, set[Family]
         yield f"dynamic-peer[{i}]", group.options, {Family(prefix.version) for prefix in group.prefixes}
 
 
-def _check_foreign_family(key: str, family: Family, announce: Announce, checks: Checks) -> None:
-    """The session's own address is no next hop for the other family: gobgpd would send a broken one."""
-    name = f"ipv{int(family)}"
+def _check_ipv6_over_ipv4(key: str, announce: Announce, checks: Checks) -> None:
+    """An IPv4 address is no next hop for IPv6: gobgpd would send a broken one. The other way is RFC 8950."""
     if announce.transit:
-        fix = f"cannot be passed on over this session; add a [[peer]] with its {_IP[family]} address for it"
-        checks.add(key, name, fix)
-    elif announce.subnets.next_hop(family).is_unspecified:
-        fix = f"has no next hop on this session; set announce.next-hop-{name} or remove the family"
-        checks.add(key, name, fix)
+        fix = "cannot be passed on over this session; add a [[peer]] with its IPv6 address for it"
+        checks.add(key, "ipv6", fix)
+    elif announce.subnets.next_hop(Family.IPV6).is_unspecified:
+        fix = "has no next hop on this session; set announce.next-hop-ipv6 or remove the family"
+        checks.add(key, "ipv6", fix)
 
 
 def _check_names(config: Config, checks: Checks) -> None:

@@ -26,7 +26,7 @@ Thing = TypeVar("Thing")
 
 
 class Table(Protocol):
-    """The part of speaker.fib.Fib that is used here."""
+    """The part of speaker.kernel.fib.Fib that is used here."""
 
     known: Held
     watched: Collection[Address]
@@ -53,6 +53,7 @@ class Routes:
         self._learned = Learned(config)
         self._verdict = Verdict()
         self._tried: dict[RouteKey, KernelRoute] = {}  # refused as they are, and the kernel is as it was
+        self._said = Verdict()  # of what was left out, as the log has it
         self._written: Held | None = None  # what the kernel held when the last verdict was written
         self.stale = StaleRoutes(config.stale_routes)
         # The last `sync` went through, with at least some of what was learned.
@@ -115,11 +116,10 @@ class Routes:
         """Writes the difference. A refused route does not hinder the others, and is tried again after `reread`."""
         self.in_step = False
         known, written, self._written = self._table.known, self._written, None
-        before = self._verdict
         self._verdict = self._learned.judge(table, known, announced, self.stale.routes)
         learned = self._verdict.routes
         self._table.watched = {hop.address for hop in (*self._verdict.off_link, *self._verdict.unresolved)}
-        self._tell_left_out(before)
+        self._tell_left_out()
         self.stale.learned(learned)
         changed = None if written is not known or self.stale.routes else self._verdict.changed
         plan = self._without_tried(self._plan(known, changed))
@@ -167,8 +167,13 @@ class Routes:
 
     # ---- saying so
 
-    def _tell_left_out(self, before: Verdict) -> None:
-        now, maximum = self._verdict, self._config.accept.maximum
+    def _tell_left_out(self) -> None:
+        """Until all has been told anew, what is not there may only not be told yet: nothing is over then."""
+        before, now, maximum = self._said, self._verdict, self._config.accept.maximum
+        if self.stale.waiting:
+            beyond = max(before.beyond_maximum, now.beyond_maximum)
+            now = Verdict(unresolved={**before.unresolved, **now.unresolved}, beyond_maximum=beyond)
+        self._said = now
         lost = [hop for hop in now.unresolved if hop not in before.unresolved]
         _each(log.warning, "next hop unreachable", lost, self._unreachable)
         found = [hop for hop in before.unresolved if hop not in now.unresolved]

@@ -64,6 +64,16 @@ def cases(schema: dict[str, Any]) -> Iterator[tuple[str, Any]]:
                 yield dotted((*path, key)), value
 
 
+def strings(schema: dict[str, Any]) -> Iterator[tuple[str, bool]]:
+    """Each key that is any string, and whether it is a list of them."""
+    for path, table in tables(schema):
+        for key, below in table["properties"].items():
+            listed = below.get("type") == "array"
+            one = below["items"] if listed else below
+            if one.get("type") == "string" and "enum" not in one:
+                yield dotted((*path, key)), listed
+
+
 def document(needed: dict[str, Any], always: set[str], key: str, value: Any) -> dict[str, Any]:
     """The smallest valid document with this key in it, which then gets this value.
 

@@ -66,7 +66,7 @@ def test_what_stands_for_all_nodes_is_in_each_s_configuration() -> None:
         '[bgp]\nlisten-port = 1179\n[accept]\nmaximum = 7\n[[peer]]\naddress = "10.0.0.254"\nasn = 65000\n'
         '[announce]\ncommunities = ["64512:1"]\n'
         "[cluster.session]\nmultihop-ttl = 3\nprefix-limit = {ipv4 = 10, ipv6 = 20}\ntimers.hold = 9\n"
-        "timers.keepalive = 3\n"
+        "timers.keepalive = 3\nexport = {prepend = 2, local-preference = 50, med = 5}\n"
     )
     a = of(text, "a")
     found = peers(a)
@@ -76,6 +76,10 @@ def test_what_stands_for_all_nodes_is_in_each_s_configuration() -> None:
     assert (found["10.0.0.2"].port, found["10.0.0.2"].options.hold) == (1179, 9)
     # Multihop is for eBGP alone, and a session has only limits for what it exchanges.
     assert [found[key].options.multihop_ttl for key in ("10.0.0.2", "10.0.0.3")] == [0, 3]
+    told = [a.policies[key] for key in ("10.0.0.2", "10.0.0.3")]
+    assert [one.export_local_pref for one in told] == [50, None]  # nor is a longer path for iBGP, and so on
+    assert [one.export_prepend for one in told] == [0, 2]
+    assert [one.export_med for one in told] == [5, 5]
     assert [limit.maximum for limit in found["fd00::2"].options.prefix_limits] == [20]
 
 

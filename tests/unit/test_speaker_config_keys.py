@@ -107,6 +107,67 @@ def test_a_wrong_value_is_one_line_with_key_value_and_fix(kind: Kind, key: str, 
     assert line.partition("; ")[2]
 
 
+# What is wrong as an address, prefix, path, name, list or place of one kind or another, often in more ways than one.
+ODD = (
+    *(
+        "",
+        " ",
+        "x y",
+        "/",
+        "-",
+        ".",
+        "7",
+        "é",
+        "no\nline",
+        "x" * 70,
+        "/no/such/file",
+        "10.0.0",
+        "10.0.0.256",
+        "::",
+    ),
+    *(
+        "0.0.0.0",
+        "127.0.0.1",
+        "::1",
+        "255.255.255.255",
+        "224.0.0.1",
+        "ff02::1",
+        "fe80::1",
+        "::ffff:10.0.0.1",
+        "fd00::1",
+    ),
+    *(
+        "10.0.0.1/8",
+        "10.0.0.0/33",
+        "127.0.0.0/8",
+        "::1/128",
+        "fe80::/64",
+        "10.0.0.0/8 ge 7",
+        "10.0.0.0/8 le 33",
+    ),
+    *("65536:1", "1:2:3:4", "no-exports", "127.0.0.1:99999", "host:", "unix:", "2001:db8::/32 ge 64 le 48"),
+)
+TEXTS = ("peer[0].description", "dynamic-peer[0].description", "rack[0].router[0].description")
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "listed"),
+    [(kind, key, listed) for kind in KINDS for key, listed in rig.strings(kind.schema)],
+    ids=lambda part: part.name if isinstance(part, Kind) else str(part),
+)
+def test_a_string_that_is_wrong_in_many_ways_is_one_line(kind: Kind, key: str, listed: bool) -> None:
+    refused = 0
+    for value in ODD:
+        try:
+            kind.build(kind.document(key, [value] if listed else value))
+        except ConfigError as error:
+            (line,) = str(error).splitlines()
+            about = rf"{re.escape(key)}(?:\[0\])?: .+; .+|\S+: missing; add .+"  # or what that one would have said
+            assert re.fullmatch(rf"f(?: \(for n1\))?: (?:{about})", line), line
+            refused += 1
+    assert refused > len(ODD) / 4 or key in TEXTS
+
+
 TABLES = [(kind, rig.dotted(path)) for kind in KINDS for path, _ in rig.tables(kind.schema)]
 
 

@@ -54,7 +54,6 @@ reject = ["fd00:2:3::/48"]
 communities = ["no-peer", "65001:1:2"]
 local-preference = 160
 med = 5
-prepend = 2
 """
     )
     (peer,) = config.peers
@@ -85,11 +84,26 @@ prepend = 2
             export_large_communities=frozenset({(65001, 1, 2)}),
             export_local_pref=160,
             export_med=5,
-            export_prepend=2,
         )
     }
     assert str(secret) in config.files
     assert "s3cret" not in repr(config)
+
+
+def test_a_longer_path_is_for_an_external_peer() -> None:
+    assert parse(BGP + PEER + "[peer.export]\nprepend = 2\n").policies == {
+        "10.0.0.254": PeerPolicy(export_prepend=2)
+    }
+
+
+@pytest.mark.parametrize("transit", ["", "[announce]\ntransit = true\n"])
+def test_ipv4_may_go_over_an_ipv6_session(transit: str) -> None:
+    both = PEER.replace("10.0.0.254", "fd00::2") + 'families = ["ipv4", "ipv6"]\n'
+    config = parse(
+        BGP + both + GROUP.replace("10.9.0.0/24", "fd00:9::/64") + 'families = ["ipv4"]\n' + transit
+    )
+    assert config.peers[0].options.families == set(Family)
+    assert config.dynamic[0].options.families == {Family.IPV4}
 
 
 def test_an_empty_list_filters_nothing() -> None:
@@ -198,11 +212,33 @@ REFUSED = [
         'peer[0].import.only: "10.1.0.0/16" is all in import.reject too; remove it from one of them',
     ),
     (
-        GROUP.replace("10.9.0.0/24", "fd00:9::/64") + 'families = ["ipv4"]\n',
+        GROUP + 'families = ["ipv6"]\n',
         (
-            'dynamic-peer[0].families: "ipv4" has no next hop on this session;'
-            " set announce.next-hop-ipv4 or remove the family"
+            'dynamic-peer[0].families: "ipv6" has no next hop on this session;'
+            " set announce.next-hop-ipv6 or remove the family"
         ),
+    ),
+    (
+        PEER.replace("10.0.0.254", "::1"),
+        (
+            'peer[0].address: "::1" is loopback, and so would be the next hop of all that it tells;'
+            " write its address on a network"
+        ),
+    ),
+    (
+        PEER + 'local-address = "127.0.0.1"\n',
+        (
+            'peer[0].local-address: "127.0.0.1" is loopback, which peers refuse as a next hop;'
+            " write an address of this node"
+        ),
+    ),
+    (
+        PEER.replace("65000", "65001") + "[peer.export]\nprepend = 2\n",
+        "peer[0].export.prepend: 2 is for eBGP only; remove it",
+    ),
+    (
+        GROUP + "[dynamic-peer.export]\nlocal-preference = 5\n",
+        "dynamic-peer[0].export.local-preference: 5 is for iBGP only; remove it",
     ),
     (
         GROUP.replace('"]', '", "fd00:9::/64"]'),

@@ -193,6 +193,28 @@ def test_the_maximum_is_told_when_it_begins_and_ends(lines: Lines) -> None:
     }
 
 
+def test_while_the_daemon_is_lost_nothing_left_out_is_over(lines: Lines) -> None:
+    far = ip_network("10.7.0.0/16")
+    told = {net: learned(net, "10.0.0.254") for net in (NET, ip_network("10.8.0.0/16"))}
+    told[far] = learned(far, "10.99.0.1")
+    routes, _ = started(replace(CONFIG, accept=Accept(maximum=1)))
+    routes.sync(told, ())
+    assert len([line for line in lines.take() if "next hop" in line or "maximum" in line]) == 2
+    routes.lost(1.0)
+    for table in ({}, {NET: told[NET]}, told):
+        routes.sync(table, ())
+    routes.stale.settle(Told.ALL, 60.0)
+    routes.sync(told, ())
+    assert lines.take() == []
+    routes.lost(61.0)
+    routes.sync({}, ())
+    assert lines.take() == []
+    routes.stale.settle(Told.ALL, 120.0)
+    routes.sync({}, ())
+    over = [line for line in lines.take() if "no longer" in line]
+    assert [line.partition(" ")[2].split()[-1] for line in over] == ["via=10.99.0.1", "maximum=1"]
+
+
 def test_many_lines_are_cut_short(lines: Lines) -> None:
     nets = [ip_network(f"10.{n}.0.0/16") for n in range(20, 100)]
     routes, _ = started(table=FakeTable(refuse=set(nets)))

@@ -100,6 +100,11 @@ class NetlinkSocket:
         """The descriptor, for an event loop."""
         return self._socket.fileno()
 
+    @property
+    def port(self) -> int:
+        """What the kernel calls this socket; events that its requests cause carry it."""
+        return int(self._socket.getsockname()[0])
+
     def close(self) -> None:
         """Closes the descriptor."""
         self._socket.close()
@@ -108,15 +113,16 @@ class NetlinkSocket:
         self._sequence += 1
         return message[:8] + _SEQUENCE.pack(self._sequence) + message[12:]
 
-    def _messages(self) -> Iterator[tuple[int, int, int, bytes]]:
-        """One datagram's messages as (type, flags, sequence, payload)."""
+    def _messages(self, apart_from: int = -1) -> Iterator[tuple[int, int, int, bytes]]:
+        """One datagram's messages as (type, flags, sequence, payload), without those of one port."""
         data = self._socket.recv(BUFFER)
         offset = 0
         while offset + HEADER.size <= len(data):
-            length, kind, flags, sequence, _ = HEADER.unpack_from(data, offset)
+            length, kind, flags, sequence, port = HEADER.unpack_from(data, offset)
             if length < HEADER.size:
                 return
-            yield kind, flags, sequence, data[offset + HEADER.size : offset + length]
+            if port != apart_from:
+                yield kind, flags, sequence, data[offset + HEADER.size : offset + length]
             offset += (length + 3) & ~3
 
     def request_each(self, messages: Sequence[bytes]) -> list[NetlinkError | None]:
@@ -180,6 +186,28 @@ class NetlinkSocket:
                 code = -_ERROR.unpack_from(payload)[0]
                 raise _error(code, flags, payload, 0)
 
+    def get_each(self, messages: Sequence[bytes]) -> list[bytes | NetlinkError]:
+        """The payload of the object that each message asks for, or why there is none, at its place."""
+        if len(messages) > 32:
+            self._enlarge()
+        found: list[bytes | NetlinkError] = []
+        for start in range(0, len(messages), BATCH):
+            found += self._answers(messages[start : start + BATCH], start)
+        return found
+
+    def _answers(self, messages: Sequence[bytes], start: int) -> list[bytes | NetlinkError]:
+        first = self._sequence + 1
+        self._socket.send(b"".join([self._number(message) for message in messages]))
+        found: dict[int, bytes | NetlinkError] = {}
+        while len(found) < len(messages):
+            for kind, flags, sequence, payload in self._messages():
+                index = sequence - first
+                if kind != NLMSG_ERROR:
+                    found[index] = payload
+                else:
+                    found[index] = _error(-_ERROR.unpack_from(payload)[0], flags, payload, start + index)
+        return [found[index] for index in range(len(messages))]
+
     def dump(self, message: bytes) -> list[tuple[int, bytes]]:
         """All objects that `message` asks for; asked again when they changed while being listed."""
         for _ in range(DUMP_TRIES):
@@ -204,9 +232,9 @@ class NetlinkSocket:
                     return found, interrupted
                 found.append((kind, payload))
 
-    def receive(self) -> list[tuple[int, bytes]]:
-        """One datagram of a subscription as (type, payload) pairs."""
-        return [(kind, payload) for kind, _, _, payload in self._messages()]
+    def receive(self, apart_from: int = -1) -> list[tuple[int, bytes]]:
+        """One datagram of a subscription as (type, payload) pairs, without what a socket of that port caused."""
+        return [(kind, payload) for kind, _, _, payload in self._messages(apart_from)]
 
 
 def attributes(payload: bytes, offset: int) -> dict[int, bytes]:

@@ -45,6 +45,7 @@ RTA_METRICS = 8
 RTA_MULTIPATH = 9
 RTA_TABLE = 15
 RTA_VIA = 18
+RTA_NH_ID = 30
 RTAX_MTU = 2
 RTAX_ADVMSS = 8
 RTN_UNICAST = 1
@@ -101,10 +102,22 @@ class NextHop:
 class Route:
     """A kernel route. `dst` is packed (4 or 16 bytes), `kind` an RTN_ number; metric 0: the kernel's.
 
-    `down`: as the kernel tells it, its only link has no carrier.
+    `nhid`: the next-hop object or group that says where it leads, 0 for none; the kernel tells the next hops beside it
+    unless it was told not to. `down`: as the kernel tells it, its only link has no carrier.
     """
 
-    __slots__ = ("down", "dst", "family", "kind", "metric", "nexthops", "prefixlen", "protocol", "table")
+    __slots__ = (
+        "down",
+        "dst",
+        "family",
+        "kind",
+        "metric",
+        "nexthops",
+        "nhid",
+        "prefixlen",
+        "protocol",
+        "table",
+    )
 
     def __init__(  # noqa: PLR0913, PLR0917 - the fields of a value
         self,
@@ -116,6 +129,7 @@ class Route:
         table: int = RT_TABLE_MAIN,
         metric: int = 0,
         nexthops: tuple[NextHop, ...] = (),
+        nhid: int = 0,
     ) -> None:
         self.family = family
         self.dst = dst
@@ -125,6 +139,7 @@ class Route:
         self.table = table
         self.metric = metric
         self.nexthops = nexthops
+        self.nhid = nhid
         self.down = False
 
     def key(self) -> tuple[object, ...]:
@@ -137,7 +152,7 @@ class Route:
             self.protocol,
             self.table,
             self.metric,
-            self.nexthops,
+            self.nhid or self.nexthops,
         )
 
     def __eq__(self, other: object) -> bool:
@@ -149,7 +164,7 @@ class Route:
     def __repr__(self) -> str:
         return (
             f"Route({self.dst.hex(':')}/{self.prefixlen} kind={self.kind} protocol={self.protocol}"
-            f" table={self.table} metric={self.metric} {self.nexthops})"
+            f" table={self.table} metric={self.metric} nhid={self.nhid} {self.nexthops})"
         )
 
 
@@ -174,7 +189,10 @@ def _gateway(family: int, gateway: bytes) -> bytes:
     return attribute(RTA_GATEWAY, gateway) if gateway else b""
 
 
-def _hops(family: int, nexthops: tuple[NextHop, ...]) -> list[bytes]:
+def _way(route: Route) -> list[bytes]:
+    family, nexthops = route.family, route.nexthops
+    if route.nhid:
+        return [attribute(RTA_NH_ID, _U32.pack(route.nhid))]
     if len(nexthops) == 1 and nexthops[0].weight == 1:
         hop = nexthops[0]
         return [_gateway(family, hop.gateway), attribute(RTA_OIF, _U32.pack(hop.oif)) if hop.oif else b""]
@@ -189,27 +207,19 @@ def _hops(family: int, nexthops: tuple[NextHop, ...]) -> list[bytes]:
 
 def _scope(route: Route) -> int:
     # IPv6 knows no scope; IPv4 wants "link" for what has no gateway, or it looks for one.
-    direct = route.kind == RTN_UNICAST and not any(hop.gateway for hop in route.nexthops)
+    direct = route.kind == RTN_UNICAST and not route.nhid and not any(hop.gateway for hop in route.nexthops)
     return RT_SCOPE_LINK if direct and route.family == AF_INET else RT_SCOPE_UNIVERSE
 
 
 def route_replace(route: Route) -> bytes:
     """Makes the route, or puts it in place of the one with the same destination, metric and table."""
-    body = [
-        _header(route, _scope(route), route.protocol),
-        *_selectors(route),
-        *_hops(route.family, route.nexthops),
-    ]
+    body = [_header(route, _scope(route), route.protocol), *_selectors(route), *_way(route)]
     return message(RTM_NEWROUTE, REQUEST | NLM_F_CREATE | NLM_F_REPLACE, body)
 
 
 def route_add(route: Route) -> bytes:
     """Makes the route; refused (EEXIST) where one with the same destination, metric and table stands."""
-    body = [
-        _header(route, _scope(route), route.protocol),
-        *_selectors(route),
-        *_hops(route.family, route.nexthops),
-    ]
+    body = [_header(route, _scope(route), route.protocol), *_selectors(route), *_way(route)]
     return message(RTM_NEWROUTE, CREATE, body)
 
 
@@ -219,7 +229,7 @@ def route_prepend(route: Route, scope: int = -1, metrics: bytes = b"") -> bytes:
     Scope -1: the one that fits. `metrics` are what `route_metrics` made. EEXIST where this very route stands.
     """
     header = _header(route, _scope(route) if scope < 0 else scope, route.protocol)
-    body = [header, *_selectors(route), *_hops(route.family, route.nexthops), metrics]
+    body = [header, *_selectors(route), *_way(route), metrics]
     return message(RTM_NEWROUTE, REQUEST | NLM_F_CREATE, body)
 
 
@@ -243,6 +253,13 @@ def route_dump(family: int, table: int = 0, protocol: int = 0) -> bytes:
     if table >= 256:
         body.append(attribute(RTA_TABLE, _U32.pack(table)))
     return message(RTM_GETROUTE, NLM_F_REQUEST | NLM_F_DUMP, body)
+
+
+def route_get(ip: bytes) -> bytes:
+    """Asks which route a packet of this node's to that address would take; the answer is one to that address alone."""
+    family = AF_INET if len(ip) == 4 else AF_INET6
+    body = (_ROUTE.pack(family, len(ip) * 8, 0, 0, 0, 0, 0, 0, 0), attribute(RTA_DST, ip))
+    return message(RTM_GETROUTE, NLM_F_REQUEST, body)
 
 
 def _parse_gateway(found: dict[int, bytes]) -> bytes:
@@ -273,6 +290,7 @@ def parse_route(payload: bytes) -> Route:
     dst = found.get(RTA_DST, bytes(4 if family == AF_INET else 16))
     hops = _parse_hops(found) if kind == RTN_UNICAST else ()
     number = u32(found.get(RTA_TABLE)) or table
-    route = Route(family, dst, prefixlen, kind, protocol, number, u32(found.get(RTA_PRIORITY)), hops)
+    metric, nhid = u32(found.get(RTA_PRIORITY)), u32(found.get(RTA_NH_ID))
+    route = Route(family, dst, prefixlen, kind, protocol, number, metric, hops, nhid)
     route.down = bool(flags & (RTNH_F_DEAD | RTNH_F_LINKDOWN))
     return route

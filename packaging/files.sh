@@ -142,15 +142,22 @@ PYTHON
     fi
 }
 
-# The speaker leaves the routes that it learned: pods may still use them.
+# The speaker leaves what it learned and what virtual IPs are routed by: pods may still use it.
 name_routes() {
-    local count
+    local protocol count
     command -v ip >/dev/null || return 0
-    count=$({ ip -o route show table all proto 177; ip -o -6 route show table all proto 177; } 2>/dev/null | wc -l)
-    if [[ $count -gt 0 ]]; then
-        say "routes that the speaker installed stay ($count); to remove them: ip route flush table all proto 177" \
-            "&& ip -6 route flush table all proto 177"
-    fi
+    for protocol in 177 178; do
+        count=$({
+            ip -o route show table all proto "$protocol"
+            ip -o -6 route show table all proto "$protocol"
+            ip nexthop show proto "$protocol"
+        } 2>/dev/null | wc -l)
+        if [[ $count -gt 0 ]]; then
+            say "routes and next hops of the speaker stay ($count); to remove them:" \
+                "ip route flush table all proto $protocol && ip -6 route flush table all proto $protocol" \
+                "&& ip nexthop flush proto $protocol"
+        fi
+    done
 }
 
 remove_examples() {

@@ -58,6 +58,8 @@ class Fib:
         self._hops: dict[frozenset[NextHop], tuple[rtnl.NextHop, ...]] = {}
         self._refused: set[RouteKey] = set()
         self.known = Held()
+        # Protocol number of the virtual IPs' routes, which say nothing about where a next hop is; 0: there are none.
+        self.vips = 0
         # Next hops that other programs' routes have a say in: a change around them matters.
         self.watched: Collection[Address] = ()
 
@@ -82,7 +84,7 @@ class Fib:
         direct: set[Prefix] = set()
         down: set[Prefix | str] = {link.name for link in self._links if not link.carrier}
         for route in (route for table in self._tables() for route in self._routes(table)):
-            if self._is_mine(route, held):
+            if self._is_mine(route, held) or self._is_vip(route):
                 continue
             if is_direct(route):
                 (down if route.down else direct).add(prefix_of(route))
@@ -119,6 +121,9 @@ class Fib:
 
     def _is_ours(self, route: rtnl.Route) -> bool:
         return route.protocol == self._kernel.protocol and route.table == self._kernel.table
+
+    def _is_vip(self, route: rtnl.Route) -> bool:
+        return bool(self.vips) and route.protocol == self.vips and route.table == self._kernel.table
 
     def _is_mine(self, route: rtnl.Route, held: Held) -> bool:
         """Notes a route that is ours, or was."""
@@ -176,11 +181,15 @@ class Fib:
             return kind == rtnl.RTM_DELROUTE and (prefix, route.metric) in self.known.ours
         if self._is_in_our_place(kind, route, prefix):
             return True
-        return route.table in self._tables() and (
-            is_connected(route)
-            or (is_direct(route) and kind == rtnl.RTM_DELROUTE)
-            or len(self.watched) > MANY
-            or any(hop in prefix for hop in self.watched)
+        return (
+            not self._is_vip(route)
+            and route.table in self._tables()
+            and (
+                is_connected(route)
+                or (is_direct(route) and kind == rtnl.RTM_DELROUTE)
+                or len(self.watched) > MANY
+                or any(hop in prefix for hop in self.watched)
+            )
         )
 
     def _is_in_our_place(self, kind: int, route: rtnl.Route, prefix: Prefix) -> bool:

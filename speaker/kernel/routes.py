@@ -30,6 +30,7 @@ class Table(Protocol):
 
     known: Held
     watched: Collection[Address]
+    vips: int
 
     def read(self) -> None:
         """Reads everything anew."""
@@ -50,6 +51,7 @@ class Routes:
     def __init__(self, config: Config, table: Table) -> None:
         self._config = config
         self._table = table
+        table.vips = config.anycast.protocol
         self._learned = Learned(config)
         self._verdict = Verdict()
         self._tried: dict[RouteKey, KernelRoute] = {}  # refused as they are, and the kernel is as it was
@@ -94,6 +96,7 @@ class Routes:
         self._written = None
         self._learned = Learned(config)
         self.stale.limit = config.stale_routes
+        self._table.vips = config.anycast.protocol
         if config.kernel != before:
             self._table.move(config.kernel)
             moved = [replace(route, metric=config.kernel.metric) for route in self.stale.routes.values()]

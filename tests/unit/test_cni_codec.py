@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 from typing import Any
 
 import pytest
@@ -111,6 +112,46 @@ def test_a_route_is_what_pyroute2_would_ask_for(prefixlen: int, gateway: bytes, 
         ("RTA_OIF", oif),
     ]
     assert rtnl.route_replace(route) == encoded(theirs, rtnl.RTM_NEWROUTE, 0x505)
+
+
+def with_nexthop_object(message: bytes, number: int) -> bytes:
+    """RTA_NH_ID behind what pyroute2 made, which does not know it."""
+    return struct.pack("=I", len(message) + 8) + message[4:] + struct.pack("=HHI", 8, 30, number)
+
+
+@given(st.sampled_from([4, 16]), st.integers(1, (1 << 32) - 1), st.integers(1, 1 << 31))
+def test_a_route_over_a_next_hop_object_is_what_pyroute2_would_ask_for(
+    size: int, nhid: int, metric: int
+) -> None:
+    family = socket.AF_INET if size == 4 else socket.AF_INET6
+    route = Route(family, bytes([198] + [1] * (size - 1)), size * 8, protocol=178, metric=metric, nhid=nhid)
+    theirs = rtmsg()
+    theirs["family"], theirs["dst_len"] = family, size * 8
+    theirs["table"], theirs["proto"], theirs["type"] = 254, 178, 1
+    theirs["attrs"] = [("RTA_DST", text(route.dst)), ("RTA_PRIORITY", metric)]
+    assert rtnl.route_add(route) == with_nexthop_object(encoded(theirs, rtnl.RTM_NEWROUTE, 0x605), nhid)
+    assert rtnl.parse_route(rtnl.route_add(route)[HEADER.size :]) == route
+
+
+def test_next_hops_that_the_kernel_tells_beside_an_objects_number_make_no_other_route() -> None:
+    theirs = rtmsg()
+    theirs["family"], theirs["dst_len"], theirs["table"], theirs["type"] = 2, 32, 254, 1
+    theirs["attrs"] = [("RTA_DST", "198.51.100.1"), ("RTA_GATEWAY", "10.1.0.2"), ("RTA_OIF", 3)]
+    message = with_nexthop_object(encoded(theirs, rtnl.RTM_NEWROUTE, 0), 7)
+    found = rtnl.parse_route(message[HEADER.size :])
+    assert found.nexthops == (NextHop(socket.inet_aton("10.1.0.2"), 3),)
+    assert found == Route(2, socket.inet_aton("198.51.100.1"), 32, protocol=0, nhid=7)
+    assert found != Route(2, socket.inet_aton("198.51.100.1"), 32, protocol=0, nhid=8)
+
+
+@pytest.mark.parametrize("address", ["10.1.0.2", "fd01::2"])
+def test_the_way_to_an_address_is_asked_for_as_pyroute2_would(address: str) -> None:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    theirs = rtmsg()
+    theirs["family"], theirs["dst_len"] = family, 128 if ":" in address else 32
+    theirs["table"] = theirs["proto"] = theirs["scope"] = theirs["type"] = 0
+    theirs["attrs"] = [("RTA_DST", address)]
+    assert rtnl.route_get(socket.inet_pton(family, address)) == encoded(theirs, rtnl.RTM_GETROUTE, 0x1)
 
 
 @given(st.lists(st.tuples(V4, st.integers(1, 1000), st.integers(1, 256)), min_size=2, max_size=8))

@@ -157,6 +157,7 @@ class FakeTable:
         net = frozenset({ip_network("10.0.0.0/24")})
         self.known = Held(connected=net, direct=net)
         self.watched: Collection[Address] = ()
+        self.vips = 0
         self.refuse = False
         self.broken = False
 

@@ -48,6 +48,7 @@ class FakeTable:
     writes: int = 0
     known: Held = field(default_factory=Held)
     watched: Collection[Address] = ()
+    vips: int = 0
 
     def read(self) -> None:
         self.known = Held(dict(self.kernel), LINKS, LINKS, self.down, dict(self.others))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
@@ -27,6 +28,10 @@ class Source(Enum):
 
 
 LargeCommunity = tuple[int, int, int]
+
+_FLOAT = struct.Struct("=f")
+# Of the numbers that a link bandwidth can be, the last that routers with 32 bits for it (FRR 8) take as it is.
+MAX_BANDWIDTH = (1 << 32) - (1 << 8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +145,16 @@ class Attributes:
     med: int | None = None
     # Bytes per second (draft-ietf-idr-link-bandwidth): a router that knows it shares load in this proportion.
     link_bandwidth: int | None = None
+
+    def __post_init__(self) -> None:
+        """A link bandwidth becomes the one that will be read back."""
+        if self.link_bandwidth is not None:
+            object.__setattr__(self, "link_bandwidth", nearest_bandwidth(self.link_bandwidth))
+
+
+def nearest_bandwidth(wanted: float) -> int:
+    """What can be said of so many bytes per second: on the wire it is a float of 32 bits."""
+    return int(_FLOAT.unpack(_FLOAT.pack(min(max(wanted, 0), MAX_BANDWIDTH)))[0])
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,37 +22,42 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import any_pb2 as google_dot_protobuf_dot_any__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fprotos/gobgp_v3/attribute.proto\x12\x05\x61pipb\"5\n\x0fIPAddressPrefix\x12\x12\n\nprefix_len\x18\x01 \x01(\r\x12\x0e\n\x06prefix\x18\x02 \x01(\t\"!\n\x0fOriginAttribute\x12\x0e\n\x06origin\x18\x01 \x01(\r\"\x9e\x01\n\tAsSegment\x12#\n\x04type\x18\x01 \x01(\x0e\x32\x15.apipb.AsSegment.Type\x12\x0f\n\x07numbers\x18\x02 \x03(\r\"[\n\x04Type\x12\x0b\n\x07UNKNOWN\x10\x00\x12\n\n\x06\x41S_SET\x10\x01\x12\x0f\n\x0b\x41S_SEQUENCE\x10\x02\x12\x16\n\x12\x41S_CONFED_SEQUENCE\x10\x03\x12\x11\n\rAS_CONFED_SET\x10\x04\"5\n\x0f\x41sPathAttribute\x12\"\n\x08segments\x18\x01 \x03(\x0b\x32\x10.apipb.AsSegment\"$\n\x10NextHopAttribute\x12\x10\n\x08next_hop\x18\x01 \x01(\t\"%\n\x16MultiExitDiscAttribute\x12\x0b\n\x03med\x18\x01 \x01(\r\"(\n\x12LocalPrefAttribute\x12\x12\n\nlocal_pref\x18\x01 \x01(\r\")\n\x14MpReachNLRIAttribute\x12\x11\n\tnext_hops\x18\x02 \x03(\t\"+\n\x14\x43ommunitiesAttribute\x12\x13\n\x0b\x63ommunities\x18\x01 \x03(\r\"P\n\x0eLargeCommunity\x12\x14\n\x0cglobal_admin\x18\x01 \x01(\r\x12\x13\n\x0blocal_data1\x18\x02 \x01(\r\x12\x13\n\x0blocal_data2\x18\x03 \x01(\r\"G\n\x19LargeCommunitiesAttribute\x12*\n\x0b\x63ommunities\x18\x01 \x03(\x0b\x32\x15.apipb.LargeCommunityb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fprotos/gobgp_v3/attribute.proto\x12\x05\x61pipb\x1a\x19google/protobuf/any.proto\"5\n\x0fIPAddressPrefix\x12\x12\n\nprefix_len\x18\x01 \x01(\r\x12\x0e\n\x06prefix\x18\x02 \x01(\t\"!\n\x0fOriginAttribute\x12\x0e\n\x06origin\x18\x01 \x01(\r\"\x9e\x01\n\tAsSegment\x12#\n\x04type\x18\x01 \x01(\x0e\x32\x15.apipb.AsSegment.Type\x12\x0f\n\x07numbers\x18\x02 \x03(\r\"[\n\x04Type\x12\x0b\n\x07UNKNOWN\x10\x00\x12\n\n\x06\x41S_SET\x10\x01\x12\x0f\n\x0b\x41S_SEQUENCE\x10\x02\x12\x16\n\x12\x41S_CONFED_SEQUENCE\x10\x03\x12\x11\n\rAS_CONFED_SET\x10\x04\"5\n\x0f\x41sPathAttribute\x12\"\n\x08segments\x18\x01 \x03(\x0b\x32\x10.apipb.AsSegment\"$\n\x10NextHopAttribute\x12\x10\n\x08next_hop\x18\x01 \x01(\t\"%\n\x16MultiExitDiscAttribute\x12\x0b\n\x03med\x18\x01 \x01(\r\"(\n\x12LocalPrefAttribute\x12\x12\n\nlocal_pref\x18\x01 \x01(\r\")\n\x14MpReachNLRIAttribute\x12\x11\n\tnext_hops\x18\x02 \x03(\t\"+\n\x14\x43ommunitiesAttribute\x12\x13\n\x0b\x63ommunities\x18\x01 \x03(\r\"P\n\x0eLargeCommunity\x12\x14\n\x0cglobal_admin\x18\x01 \x01(\r\x12\x13\n\x0blocal_data1\x18\x02 \x01(\r\x12\x13\n\x0blocal_data2\x18\x03 \x01(\r\"G\n\x19LargeCommunitiesAttribute\x12*\n\x0b\x63ommunities\x18\x01 \x03(\x0b\x32\x15.apipb.LargeCommunity\"7\n\x15LinkBandwidthExtended\x12\x0b\n\x03\x61sn\x18\x01 \x01(\r\x12\x11\n\tbandwidth\x18\x02 \x01(\x02\"I\n\x1c\x45xtendedCommunitiesAttribute\x12)\n\x0b\x63ommunities\x18\x01 \x03(\x0b\x32\x14.google.protobuf.Anyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.gobgp_v3.attribute_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_IPADDRESSPREFIX']._serialized_start=42
-  _globals['_IPADDRESSPREFIX']._serialized_end=95
-  _globals['_ORIGINATTRIBUTE']._serialized_start=97
-  _globals['_ORIGINATTRIBUTE']._serialized_end=130
-  _globals['_ASSEGMENT']._serialized_start=133
-  _globals['_ASSEGMENT']._serialized_end=291
-  _globals['_ASSEGMENT_TYPE']._serialized_start=200
-  _globals['_ASSEGMENT_TYPE']._serialized_end=291
-  _globals['_ASPATHATTRIBUTE']._serialized_start=293
-  _globals['_ASPATHATTRIBUTE']._serialized_end=346
-  _globals['_NEXTHOPATTRIBUTE']._serialized_start=348
-  _globals['_NEXTHOPATTRIBUTE']._serialized_end=384
-  _globals['_MULTIEXITDISCATTRIBUTE']._serialized_start=386
-  _globals['_MULTIEXITDISCATTRIBUTE']._serialized_end=423
-  _globals['_LOCALPREFATTRIBUTE']._serialized_start=425
-  _globals['_LOCALPREFATTRIBUTE']._serialized_end=465
-  _globals['_MPREACHNLRIATTRIBUTE']._serialized_start=467
-  _globals['_MPREACHNLRIATTRIBUTE']._serialized_end=508
-  _globals['_COMMUNITIESATTRIBUTE']._serialized_start=510
-  _globals['_COMMUNITIESATTRIBUTE']._serialized_end=553
-  _globals['_LARGECOMMUNITY']._serialized_start=555
-  _globals['_LARGECOMMUNITY']._serialized_end=635
-  _globals['_LARGECOMMUNITIESATTRIBUTE']._serialized_start=637
-  _globals['_LARGECOMMUNITIESATTRIBUTE']._serialized_end=708
+  _globals['_IPADDRESSPREFIX']._serialized_start=69
+  _globals['_IPADDRESSPREFIX']._serialized_end=122
+  _globals['_ORIGINATTRIBUTE']._serialized_start=124
+  _globals['_ORIGINATTRIBUTE']._serialized_end=157
+  _globals['_ASSEGMENT']._serialized_start=160
+  _globals['_ASSEGMENT']._serialized_end=318
+  _globals['_ASSEGMENT_TYPE']._serialized_start=227
+  _globals['_ASSEGMENT_TYPE']._serialized_end=318
+  _globals['_ASPATHATTRIBUTE']._serialized_start=320
+  _globals['_ASPATHATTRIBUTE']._serialized_end=373
+  _globals['_NEXTHOPATTRIBUTE']._serialized_start=375
+  _globals['_NEXTHOPATTRIBUTE']._serialized_end=411
+  _globals['_MULTIEXITDISCATTRIBUTE']._serialized_start=413
+  _globals['_MULTIEXITDISCATTRIBUTE']._serialized_end=450
+  _globals['_LOCALPREFATTRIBUTE']._serialized_start=452
+  _globals['_LOCALPREFATTRIBUTE']._serialized_end=492
+  _globals['_MPREACHNLRIATTRIBUTE']._serialized_start=494
+  _globals['_MPREACHNLRIATTRIBUTE']._serialized_end=535
+  _globals['_COMMUNITIESATTRIBUTE']._serialized_start=537
+  _globals['_COMMUNITIESATTRIBUTE']._serialized_end=580
+  _globals['_LARGECOMMUNITY']._serialized_start=582
+  _globals['_LARGECOMMUNITY']._serialized_end=662
+  _globals['_LARGECOMMUNITIESATTRIBUTE']._serialized_start=664
+  _globals['_LARGECOMMUNITIESATTRIBUTE']._serialized_end=735
+  _globals['_LINKBANDWIDTHEXTENDED']._serialized_start=737
+  _globals['_LINKBANDWIDTHEXTENDED']._serialized_end=792
+  _globals['_EXTENDEDCOMMUNITIESATTRIBUTE']._serialized_start=794
+  _globals['_EXTENDEDCOMMUNITIESATTRIBUTE']._serialized_end=867
 # @@protoc_insertion_point(module_scope)

@@ -1,3 +1,4 @@
+from google.protobuf import any_pb2 as _any_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -92,3 +93,17 @@ class LargeCommunitiesAttribute(_message.Message):
     COMMUNITIES_FIELD_NUMBER: _ClassVar[int]
     communities: _containers.RepeatedCompositeFieldContainer[LargeCommunity]
     def __init__(self, communities: _Optional[_Iterable[_Union[LargeCommunity, _Mapping]]] = ...) -> None: ...
+
+class LinkBandwidthExtended(_message.Message):
+    __slots__ = ("asn", "bandwidth")
+    ASN_FIELD_NUMBER: _ClassVar[int]
+    BANDWIDTH_FIELD_NUMBER: _ClassVar[int]
+    asn: int
+    bandwidth: float
+    def __init__(self, asn: _Optional[int] = ..., bandwidth: _Optional[float] = ...) -> None: ...
+
+class ExtendedCommunitiesAttribute(_message.Message):
+    __slots__ = ("communities",)
+    COMMUNITIES_FIELD_NUMBER: _ClassVar[int]
+    communities: _containers.RepeatedCompositeFieldContainer[_any_pb2.Any]
+    def __init__(self, communities: _Optional[_Iterable[_Union[_any_pb2.Any, _Mapping]]] = ...) -> None: ...

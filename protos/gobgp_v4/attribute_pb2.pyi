@@ -93,6 +93,26 @@ class LargeCommunitiesAttribute(_message.Message):
     communities: _containers.RepeatedCompositeFieldContainer[LargeCommunity]
     def __init__(self, communities: _Optional[_Iterable[_Union[LargeCommunity, _Mapping]]] = ...) -> None: ...
 
+class LinkBandwidthExtended(_message.Message):
+    __slots__ = ("asn", "bandwidth")
+    ASN_FIELD_NUMBER: _ClassVar[int]
+    BANDWIDTH_FIELD_NUMBER: _ClassVar[int]
+    asn: int
+    bandwidth: float
+    def __init__(self, asn: _Optional[int] = ..., bandwidth: _Optional[float] = ...) -> None: ...
+
+class ExtendedCommunity(_message.Message):
+    __slots__ = ("link_bandwidth",)
+    LINK_BANDWIDTH_FIELD_NUMBER: _ClassVar[int]
+    link_bandwidth: LinkBandwidthExtended
+    def __init__(self, link_bandwidth: _Optional[_Union[LinkBandwidthExtended, _Mapping]] = ...) -> None: ...
+
+class ExtendedCommunitiesAttribute(_message.Message):
+    __slots__ = ("communities",)
+    COMMUNITIES_FIELD_NUMBER: _ClassVar[int]
+    communities: _containers.RepeatedCompositeFieldContainer[ExtendedCommunity]
+    def __init__(self, communities: _Optional[_Iterable[_Union[ExtendedCommunity, _Mapping]]] = ...) -> None: ...
+
 class MpReachNLRIAttribute(_message.Message):
     __slots__ = ("next_hops",)
     NEXT_HOPS_FIELD_NUMBER: _ClassVar[int]
@@ -100,7 +120,7 @@ class MpReachNLRIAttribute(_message.Message):
     def __init__(self, next_hops: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Attribute(_message.Message):
-    __slots__ = ("origin", "as_path", "next_hop", "multi_exit_disc", "local_pref", "communities", "mp_reach", "large_communities")
+    __slots__ = ("origin", "as_path", "next_hop", "multi_exit_disc", "local_pref", "communities", "mp_reach", "extended_communities", "large_communities")
     ORIGIN_FIELD_NUMBER: _ClassVar[int]
     AS_PATH_FIELD_NUMBER: _ClassVar[int]
     NEXT_HOP_FIELD_NUMBER: _ClassVar[int]
@@ -108,6 +128,7 @@ class Attribute(_message.Message):
     LOCAL_PREF_FIELD_NUMBER: _ClassVar[int]
     COMMUNITIES_FIELD_NUMBER: _ClassVar[int]
     MP_REACH_FIELD_NUMBER: _ClassVar[int]
+    EXTENDED_COMMUNITIES_FIELD_NUMBER: _ClassVar[int]
     LARGE_COMMUNITIES_FIELD_NUMBER: _ClassVar[int]
     origin: OriginAttribute
     as_path: AsPathAttribute
@@ -116,5 +137,6 @@ class Attribute(_message.Message):
     local_pref: LocalPrefAttribute
     communities: CommunitiesAttribute
     mp_reach: MpReachNLRIAttribute
+    extended_communities: ExtendedCommunitiesAttribute
     large_communities: LargeCommunitiesAttribute
-    def __init__(self, origin: _Optional[_Union[OriginAttribute, _Mapping]] = ..., as_path: _Optional[_Union[AsPathAttribute, _Mapping]] = ..., next_hop: _Optional[_Union[NextHopAttribute, _Mapping]] = ..., multi_exit_disc: _Optional[_Union[MultiExitDiscAttribute, _Mapping]] = ..., local_pref: _Optional[_Union[LocalPrefAttribute, _Mapping]] = ..., communities: _Optional[_Union[CommunitiesAttribute, _Mapping]] = ..., mp_reach: _Optional[_Union[MpReachNLRIAttribute, _Mapping]] = ..., large_communities: _Optional[_Union[LargeCommunitiesAttribute, _Mapping]] = ...) -> None: ...
+    def __init__(self, origin: _Optional[_Union[OriginAttribute, _Mapping]] = ..., as_path: _Optional[_Union[AsPathAttribute, _Mapping]] = ..., next_hop: _Optional[_Union[NextHopAttribute, _Mapping]] = ..., multi_exit_disc: _Optional[_Union[MultiExitDiscAttribute, _Mapping]] = ..., local_pref: _Optional[_Union[LocalPrefAttribute, _Mapping]] = ..., communities: _Optional[_Union[CommunitiesAttribute, _Mapping]] = ..., mp_reach: _Optional[_Union[MpReachNLRIAttribute, _Mapping]] = ..., extended_communities: _Optional[_Union[ExtendedCommunitiesAttribute, _Mapping]] = ..., large_communities: _Optional[_Union[LargeCommunitiesAttribute, _Mapping]] = ...) -> None: ...

@@ -226,7 +226,8 @@ class GobgpV3:
 
     async def announce(self, paths: Collection[LocalPath]) -> None:
         validate.check_paths(paths)
-        await self._send([path_to_api(path) for path in paths])
+        asn = (await self._started()).asn
+        await self._send([path_to_api(path, asn) for path in paths])
 
     async def withdraw(self, prefixes: Collection[Prefix]) -> None:
         await self._send([withdrawal_to_api(prefix) for prefix in prefixes])

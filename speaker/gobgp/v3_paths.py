@@ -11,6 +11,7 @@ from protos.gobgp_v3 import attribute_pb2 as attribute
 from protos.gobgp_v3 import gobgp_pb2 as api
 from speaker.bgp import Destination, Family, LocalPath
 from speaker.gobgp.values import (
+    AS_TRANS,
     IDENTIFIER,
     IGP,
     LOCAL_SOURCES,
@@ -19,6 +20,7 @@ from speaker.gobgp.values import (
     learned_path,
     next_hop_of,
     prefix_of,
+    two_octets,
 )
 
 if TYPE_CHECKING:
@@ -53,17 +55,17 @@ def _packed(message: Message) -> Packed:
     return packed
 
 
-def path_to_api(path: LocalPath) -> api.Path:
-    """A path to add. GoBGP takes NEXT_HOP for IPv6 too and makes MP_REACH_NLRI of it."""
+def path_to_api(path: LocalPath, asn: int = AS_TRANS) -> api.Path:
+    """A path to add, of this AS. GoBGP takes NEXT_HOP for IPv6 too and makes MP_REACH_NLRI of it."""
     return api.Path(
         nlri=_nlri(path.prefix),
-        pattrs=[_packed(message) for message in _path_attributes(path)],
+        pattrs=[_packed(message) for message in _path_attributes(path, asn)],
         family=family_to_api(Family(path.prefix.version)),
         identifier=IDENTIFIER,
     )
 
 
-def _path_attributes(path: LocalPath) -> Iterable[Message]:
+def _path_attributes(path: LocalPath, asn: int) -> Iterable[Message]:
     carried = path.attributes
     yield attribute.OriginAttribute(origin=IGP)
     yield attribute.NextHopAttribute(next_hop=str(path.next_hop))
@@ -80,6 +82,9 @@ def _path_attributes(path: LocalPath) -> Iterable[Message]:
                 for admin, first, second in sorted(carried.large_communities)
             ]
         )
+    if carried.link_bandwidth is not None:
+        bandwidth = attribute.LinkBandwidthExtended(asn=two_octets(asn), bandwidth=carried.link_bandwidth)
+        yield attribute.ExtendedCommunitiesAttribute(communities=[_packed(bandwidth)])
 
 
 def withdrawal_to_api(prefix: Prefix) -> api.Path:
@@ -180,3 +185,11 @@ def _read(name: str, value: bytes, values: PathValues) -> None:
                 (one.global_admin, one.local_data1, one.local_data2)
                 for one in attribute.LargeCommunitiesAttribute.FromString(value).communities
             )
+        case "ExtendedCommunitiesAttribute":
+            values.link_bandwidth = _bandwidth(attribute.ExtendedCommunitiesAttribute.FromString(value))
+
+
+def _bandwidth(extended: attribute.ExtendedCommunitiesAttribute) -> float | None:
+    """That of the first community that is one; others are nobody's business here."""
+    found = attribute.LinkBandwidthExtended()
+    return next((found.bandwidth for one in extended.communities if one.Unpack(found)), None)

@@ -9,6 +9,7 @@ from protos.gobgp_v4 import attribute_pb2 as attribute
 from protos.gobgp_v4 import gobgp_pb2 as api
 from speaker.bgp import Destination, Family, LocalPath
 from speaker.gobgp.values import (
+    AS_TRANS,
     IDENTIFIER,
     IGP,
     LOCAL_SOURCES,
@@ -17,6 +18,7 @@ from speaker.gobgp.values import (
     learned_path,
     next_hop_of,
     prefix_of,
+    two_octets,
 )
 
 if TYPE_CHECKING:
@@ -30,21 +32,21 @@ FAMILIES = {
 }
 
 
-def path_to_api(path: LocalPath) -> api.Path:
-    """A path to add. GoBGP takes NEXT_HOP for IPv6 too and makes MP_REACH_NLRI of it."""
+def path_to_api(path: LocalPath, asn: int = AS_TRANS) -> api.Path:
+    """A path to add, of this AS. GoBGP takes NEXT_HOP for IPv6 too and makes MP_REACH_NLRI of it."""
     return api.Path(
         nlri=_nlri(path.prefix),
         pattrs=[
             attribute.Attribute(origin=attribute.OriginAttribute(origin=IGP)),
             attribute.Attribute(next_hop=attribute.NextHopAttribute(next_hop=str(path.next_hop))),
-            *_attributes_to_api(path.attributes),
+            *_attributes_to_api(path.attributes, asn),
         ],
         family=FAMILIES[Family(path.prefix.version)],
         identifier=IDENTIFIER,
     )
 
 
-def _attributes_to_api(wanted: Attributes) -> Iterable[attribute.Attribute]:
+def _attributes_to_api(wanted: Attributes, asn: int) -> Iterable[attribute.Attribute]:
     """Only what is said: the daemon adds what a path must have besides."""
     if wanted.communities:
         numbers = attribute.CommunitiesAttribute(communities=sorted(wanted.communities))
@@ -59,6 +61,12 @@ def _attributes_to_api(wanted: Attributes) -> Iterable[attribute.Attribute]:
         yield attribute.Attribute(local_pref=attribute.LocalPrefAttribute(local_pref=wanted.local_pref))
     if wanted.med is not None:
         yield attribute.Attribute(multi_exit_disc=attribute.MultiExitDiscAttribute(med=wanted.med))
+    if wanted.link_bandwidth is not None:
+        bandwidth = attribute.LinkBandwidthExtended(asn=two_octets(asn), bandwidth=wanted.link_bandwidth)
+        extended = [attribute.ExtendedCommunity(link_bandwidth=bandwidth)]
+        yield attribute.Attribute(
+            extended_communities=attribute.ExtendedCommunitiesAttribute(communities=extended)
+        )
 
 
 def withdrawal_to_api(prefix: Prefix) -> api.Path:
@@ -157,3 +165,11 @@ def _read(item: attribute.Attribute, values: PathValues) -> None:
                 (one.global_admin, one.local_data1, one.local_data2)
                 for one in item.large_communities.communities
             )
+        case "extended_communities":
+            values.link_bandwidth = _bandwidth(item.extended_communities)
+
+
+def _bandwidth(extended: attribute.ExtendedCommunitiesAttribute) -> float | None:
+    """That of the first community that is one; others are nobody's business here."""
+    found = (one.link_bandwidth for one in extended.communities if one.HasField("link_bandwidth"))
+    return next((one.bandwidth for one in found), None)

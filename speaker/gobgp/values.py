@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING
 
-from speaker.bgp import Attributes, LearnedPath
+from speaker.bgp import Attributes, LearnedPath, nearest_bandwidth
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -20,6 +21,8 @@ IDENTIFIER = 0x616E7970
 LOCAL_SOURCES = frozenset({"", "<nil>", "invalid IP"})
 DEFAULT_LOCAL_PREF = 100
 IGP = 0
+# RFC 6793, 9: stands where an AS of more than two octets has no room.
+AS_TRANS = 23456
 # RFC 4271, 4.3 and RFC 5065, 3: the types of AS path segments; the same numbers everywhere.
 AS_SET = 1
 AS_SEQUENCE = 2
@@ -66,6 +69,11 @@ def next_hop_of(hops: Iterable[str], neighbour: str, links: Mapping[str, str]) -
     return chosen, links.get(neighbour) or neighbour.partition("%")[2]
 
 
+def two_octets(asn: int) -> int:
+    """The AS as a community of two octets can name it."""
+    return asn if asn < 1 << 16 else AS_TRANS
+
+
 def as_path_length(segments: Iterable[tuple[int, int]]) -> int:
     """RFC 4271, 9.1.2.2 and RFC 5065, 5.3 over (type, number of ASes): a set is one, confederations are none."""
     return sum(
@@ -80,6 +88,7 @@ class PathValues:
         "as_path_length",
         "communities",
         "large_communities",
+        "link_bandwidth",
         "local_pref",
         "med",
         "next_hops",
@@ -94,10 +103,18 @@ class PathValues:
         self.med: int | None = None
         self.communities: frozenset[int] = frozenset()
         self.large_communities: frozenset[LargeCommunity] = frozenset()
+        self.link_bandwidth: float | None = None
 
     def carried(self) -> Attributes:
         """What a path of ours was given."""
-        return Attributes(self.communities, self.large_communities, self.local_pref, self.med)
+        bandwidth = self.link_bandwidth
+        return Attributes(
+            self.communities,
+            self.large_communities,
+            self.local_pref,
+            self.med,
+            None if bandwidth is None or math.isnan(bandwidth) else nearest_bandwidth(bandwidth),
+        )
 
 
 # A table has far fewer ways than prefixes: each is made once.

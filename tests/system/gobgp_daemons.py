@@ -35,7 +35,7 @@ PATHS = (
     LocalPath(
         ip_network("10.1.1.0/24"),
         ip_address("10.99.0.1"),
-        Attributes(frozenset({65001 << 16 | 7, 0xFFFFFF01}), frozenset({(65001, 1, 2)}), 200, 0),
+        Attributes(frozenset({65001 << 16 | 7, 0xFFFFFF01}), frozenset({(65001, 1, 2)}), 200, 0, 3_000_000),
     ),
     LocalPath(ip_network("fd00:1::/64"), ip_address("::"), Attributes(med=9)),
 )

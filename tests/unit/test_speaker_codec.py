@@ -5,11 +5,12 @@ from __future__ import annotations
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
 
+import pytest
 from google.protobuf.any_pb2 import Any as Packed
 
 from protos.gobgp_v3 import attribute_pb2 as attribute
 from protos.gobgp_v3 import gobgp_pb2 as api
-from speaker.bgp import Attributes, Destination, LearnedPath, LocalPath
+from speaker.bgp import MAX_BANDWIDTH, Attributes, Destination, LearnedPath, LocalPath
 from speaker.gobgp import v3_paths as codec
 from speaker.gobgp.values import IDENTIFIER
 
@@ -49,11 +50,44 @@ def test_a_local_path_comes_back_as_ours() -> None:
 
 
 def test_a_local_path_keeps_its_attributes() -> None:
-    attributes = Attributes(frozenset({65001 << 16 | 100, 0}), frozenset({(65001, 1, 2)}), 0, 0)
+    attributes = Attributes(frozenset({65001 << 16 | 100, 0}), frozenset({(65001, 1, 2)}), 0, 0, 3_000_000)
     path = LocalPath(ip_network("10.1.0.0/24"), ip_address("10.0.0.1"), attributes)
     message = codec.path_to_api(path)
     message.neighbor_ip = "<nil>"
     assert destination(message) == Destination(path.prefix, path, False, ())
+
+
+def test_a_link_bandwidth_is_a_community_of_two_octets_of_the_as() -> None:
+    path = LocalPath(ip_network("10.1.0.0/24"), ip_address(0), Attributes(link_bandwidth=1_000_000))
+    for asn, named in ((65001, 65001), (4200000001, 23456)):
+        extended, found = attribute.ExtendedCommunitiesAttribute(), attribute.LinkBandwidthExtended()
+        assert codec.path_to_api(path, asn).pattrs[2].Unpack(extended)
+        assert extended.communities[0].Unpack(found)
+        assert found == attribute.LinkBandwidthExtended(asn=named, bandwidth=1e6)
+
+
+def test_extended_communities_that_say_nothing_to_us_are_passed_over() -> None:
+    unknown = Packed(type_url="type.googleapis.com/apipb.UnknownExtended", value=b"\x08\x43")
+    for odd in (float("nan"), float("inf"), -1.0):
+        bandwidth = packed(attribute.LinkBandwidthExtended(asn=1, bandwidth=odd))
+        extended = attribute.ExtendedCommunitiesAttribute(communities=[unknown, bandwidth])
+        found = destination(from_peer(attribute.NextHopAttribute(next_hop="10.0.0.2"), extended))
+        assert found is not None
+        assert len(found.learned) == 1
+
+
+BANDWIDTHS = [0, 1, 3_000_000, (1 << 24) + 1, 1_000_000 * 4294 + 7, MAX_BANDWIDTH, 1 << 40]
+
+
+@pytest.mark.parametrize("wanted", BANDWIDTHS)
+def test_a_link_bandwidth_is_what_will_be_read_back(wanted: int) -> None:
+    path = LocalPath(ip_network("10.1.0.0/24"), ip_address(0), Attributes(link_bandwidth=wanted))
+    message = codec.path_to_api(path)
+    message.neighbor_ip = "<nil>"
+    assert destination(message) == Destination(path.prefix, path, False, ())
+    said = path.attributes.link_bandwidth or 0
+    assert said <= MAX_BANDWIDTH < 1 << 32
+    assert abs(said - min(wanted, MAX_BANDWIDTH)) <= wanted >> 24
 
 
 def test_a_local_path_without_our_mark_is_foreign() -> None:

@@ -63,7 +63,7 @@ def next_hop(text: str) -> attribute.Attribute:
 
 
 def test_a_local_path_comes_back_as_ours_however_the_daemon_calls_its_source() -> None:
-    carried = Attributes(frozenset({1, 2}), frozenset({(1, 2, 3)}), 0, 0)
+    carried = Attributes(frozenset({1, 2}), frozenset({(1, 2, 3)}), 0, 0, 3_000_000)
     for prefix, hop in (("10.1.0.0/24", "10.0.0.1"), ("fd00::/64", "::")):
         path = LocalPath(ip_network(prefix), ip_address(hop), carried)
         for source in ("", "<nil>", "invalid IP"):
@@ -76,6 +76,25 @@ def test_what_is_not_said_of_a_path_is_not_sent() -> None:
     message = v4_paths.path_to_api(LocalPath(ip_network("10.1.0.0/24"), ip_address(0)))
     assert [item.WhichOneof("attr") for item in message.pattrs] == ["origin", "next_hop"]
     assert message.identifier == IDENTIFIER
+
+
+def test_a_link_bandwidth_is_a_community_of_two_octets_of_the_as() -> None:
+    path = LocalPath(ip_network("10.1.0.0/24"), ip_address(0), Attributes(link_bandwidth=1_000_000))
+    for asn, named in ((65001, 65001), (4200000001, 23456)):
+        (found,) = v4_paths.path_to_api(path, asn).pattrs[2].extended_communities.communities
+        assert found.link_bandwidth == attribute.LinkBandwidthExtended(asn=named, bandwidth=1e6)
+
+
+def test_extended_communities_that_say_nothing_to_us_are_passed_over() -> None:
+    unknown = attribute.ExtendedCommunity.FromString(b"\x0a\x02\x08\x43")  # field 1: what no version 4 knows
+    for odd in (float("nan"), float("inf"), -1.0):
+        bandwidth = attribute.ExtendedCommunity(
+            link_bandwidth=attribute.LinkBandwidthExtended(asn=1, bandwidth=odd)
+        )
+        extended = attribute.ExtendedCommunitiesAttribute(communities=[unknown, bandwidth])
+        found = destination(from_peer(next_hop("10.0.0.2"), Attribute(extended_communities=extended)))
+        assert found is not None
+        assert len(found.learned) == 1
 
 
 def test_a_local_path_without_our_mark_is_foreign() -> None:

@@ -10,19 +10,19 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING
 
-from speaker.bgp import Policies, PrefixMatch, Rule, Source
-from speaker.prefixes import common, exactly
+from speaker.bgp import Policies, Rule, Source
+from speaker.prefixes import common, exactly, hosts_in
 from speaker.settings import PeerPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from speaker.bgp import DynamicPeers, Peer
+    from speaker.bgp import DynamicPeers, Peer, PrefixMatch
     from speaker.settings import Announcement, Config
 
 _WORLDS = (IPv4Network("0.0.0.0/0"), IPv6Network("::/0"))
 DEFAULT_ROUTES = frozenset(exactly(world) for world in _WORLDS)
-HOSTS = frozenset(PrefixMatch(world, world.max_prefixlen, world.max_prefixlen) for world in _WORLDS)
+HOSTS = frozenset(hosts_in(world) for world in _WORLDS)
 # RFC 1997: what peers mark so is for this node, or for its AS, alone. gobgpd passes it on, left to itself.
 NO_ADVERTISE = frozenset({0xFFFFFF02})
 NO_EXPORT = NO_ADVERTISE | {0xFFFFFF01, 0xFFFFFF03}

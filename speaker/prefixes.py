@@ -25,6 +25,16 @@ def inside(prefix: Prefix, nets: Iterable[Prefix]) -> bool:
     )
 
 
+def is_host(prefix: Prefix) -> bool:
+    """Whether it is a single address."""
+    return prefix.prefixlen == prefix.max_prefixlen
+
+
+def hosts_in(prefix: Prefix) -> PrefixMatch:
+    """Matches the single addresses inside."""
+    return PrefixMatch(prefix, prefix.max_prefixlen, prefix.max_prefixlen)
+
+
 def exactly(prefix: Prefix) -> PrefixMatch:
     """Matches this prefix and nothing inside it."""
     return PrefixMatch(prefix, prefix.prefixlen, prefix.prefixlen)

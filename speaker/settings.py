@@ -96,8 +96,9 @@ class Pool:
 
     `announcement` has the attributes, with the pool's prefixes. `min_endpoints`: with fewer healthy ones a VIP is
     announced with a worse preference, or not at all if `withdraw_below`. `unreachable`: without any, packets for it
-    are refused here, even where another node would have them. `damping`: seconds for which a number must be the same
-    before peers are told it.
+    are refused here, even where another node would have them. `forwards_unknown`: packets for an address that no
+    node announces go where another route leads, and do not end here. `damping`: seconds for which a number must be the
+    same before peers are told it.
     """
 
     announcement: Announcement
@@ -105,6 +106,7 @@ class Pool:
     min_endpoints: int = 1
     withdraw_below: bool = False
     unreachable: bool = False
+    forwards_unknown: bool = False
     damping: float = 5.0
 
 

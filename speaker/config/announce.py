@@ -23,7 +23,7 @@ def announce(item: dict[str, Any], items: list[dict[str, Any]], checks: Checks) 
     attributes, prepend = _attributes("announce", item, checks), item["prepend"]
     subnets = checks.subnets("announce.subnets", item["subnets"])
     plain = checks.prefixes("announce.prefixes", item["prefixes"])
-    others = tuple(_announcement(f"announcement[{i}]", one, hops, checks) for i, one in enumerate(items))
+    others = tuple(announcement(f"announcement[{i}]", one, hops, checks) for i, one in enumerate(items))
     checks.once("announcement[{}].name", [one.name for one in others])
     if plain:
         others = (Announcement("prefixes", plain, attributes, hops, prepend), *others)
@@ -47,7 +47,8 @@ def _hosts(item: dict[str, Any], general: Announcement, checks: Checks) -> Annou
     return replace(general, attributes=attributes, prepend=item.get("prepend", general.prepend))
 
 
-def _announcement(key: str, item: dict[str, Any], hops: tuple[Address, ...], checks: Checks) -> Announcement:
+def announcement(key: str, item: dict[str, Any], hops: tuple[Address, ...], checks: Checks) -> Announcement:
+    """A table with prefixes, and all that is said of them; `hops` count where it names no next hop."""
     if item["name"] in RESERVED:
         checks.add(f"{key}.name", item["name"], "is what [announce] stands for; write another name")
     own = _next_hops(key, item, checks)

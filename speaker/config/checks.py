@@ -152,11 +152,11 @@ class Checks:
             self.add(key, value, "is the kernel's table of its own addresses; write 254 for the main table")
         return value
 
-    def protocol(self, key: str, value: int) -> int:
-        """A number that marks routes of ours; those that other programs have are theirs."""
+    def protocol(self, key: str, value: int, like: int) -> int:
+        """A number that marks routes of ours, `like` one that is free; those that other programs have are theirs."""
         owner = _PROTOCOLS.get(value, "")
         if owner:
-            fix = f"marks routes of {owner}, which the speaker would remove as its own; write a free one, like 177"
+            fix = f"marks routes of {owner}, which the speaker would remove as its own; write a free one, like {like}"
             self.add(key, value, fix)
         return value
 

@@ -18,7 +18,17 @@ if TYPE_CHECKING:
     from speaker.bgp import Address, Prefix
 
 # Tables of speaker.toml that stand in cluster.toml for all nodes, [bgp] and [announce] with fewer keys.
-COMMON = ("gobgpd", "dynamic-peer", "announcement", "accept", "kernel", "state", "timers", "speaker")
+COMMON = (
+    "gobgpd",
+    "dynamic-peer",
+    "announcement",
+    "accept",
+    "kernel",
+    "anycast",
+    "state",
+    "timers",
+    "speaker",
+)
 
 
 class Design(StrEnum):

@@ -7,6 +7,7 @@ from typing import Any
 
 from speaker.bgp import BgpGlobal
 from speaker.config import announce as config_announce
+from speaker.config import anycast as config_anycast
 from speaker.config import peers as config_peers
 from speaker.config import schema
 from speaker.config.checks import Checks, ConfigError, refuse
@@ -83,24 +84,27 @@ def _build(document: dict[str, Any], checks: Checks) -> Config:
         )
         for i, (key, item) in enumerate(zip(keys, document[table], strict=True))
     }
+    announce = config_announce.announce(document["announce"], document["announcement"], checks)
+    routes = Kernel(
+        install=kernel["install"],
+        protocol=checks.protocol("kernel.protocol", kernel["protocol"], 177),
+        metric=kernel["metric"],
+        table=checks.table("kernel.table", kernel["table"]),
+    )
     return Config(
         bgp=bgp,
         api=_api(document["gobgpd"], checks),
         peers=tuple(peers),
         dynamic=tuple(groups),
         policies={key: policy for key, policy in policies.items() if policy != PeerPolicy()},
-        announce=config_announce.announce(document["announce"], document["announcement"], checks),
+        announce=announce,
         accept=Accept(
             prefixes=prefix_list(checks, "accept.prefixes", accept["prefixes"]),
             default_route=accept["default-route"],
             maximum=accept["maximum"],
         ),
-        kernel=Kernel(
-            install=kernel["install"],
-            protocol=checks.protocol("kernel.protocol", kernel["protocol"]),
-            metric=kernel["metric"],
-            table=checks.table("kernel.table", kernel["table"]),
-        ),
+        kernel=routes,
+        anycast=config_anycast.anycast(document["anycast"], announce, routes, checks),
         state_dir=checks.path("state.dir", state["dir"], "/run/anypod"),
         follow_state=state["follow"],
         stale_routes=document["timers"]["stale-routes"],

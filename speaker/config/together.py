@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from speaker.bgp import Family
 from speaker.config.lists import all_inside, covered, overlaps, show_match
 from speaker.config.schema import suggest
+from speaker.prefixes import is_host
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +32,7 @@ def check_together(config: Config, checks: Checks) -> None:
         if Family.IPV6 in options.families - families:
             _check_ipv6_over_ipv4(f"{key}.families", config.announce, checks)
     _check_announced(config, checks)
+    _check_anycast(config, checks)
     _check_dead(config, checks)
 
 
@@ -104,6 +106,8 @@ def _announcements(config: Config) -> Iterator[tuple[str, Announcement]]:
         else:
             yield f"announcement[{numbered}].prefixes", one
             numbered += 1
+    for i, pool in enumerate(config.anycast.pools):
+        yield f"anycast.pool[{i}].prefixes", pool.announcement
 
 
 def _check_announced(config: Config, checks: Checks) -> None:
@@ -123,6 +127,34 @@ def _check_announced(config: Config, checks: Checks) -> None:
         if subnets[later] != subnets[earlier]:  # else it has been told above
             fix = f"overlaps {subnets[earlier]} there; keep the wider one"
             checks.add(f"announce.subnets[{later}]", str(subnets[later]), fix)
+
+
+def _check_anycast(config: Config, checks: Checks) -> None:
+    """A virtual IP is in one pool and is nothing else, and its routes are told from learned ones."""
+    announced = [
+        (key, i, prefix) for key, one in _announcements(config) for i, prefix in enumerate(one.prefixes)
+    ]
+    pools = [place for place in announced if place[0].startswith("anycast.")]
+    taken = [
+        place
+        for place in announced
+        if place not in pools and (place[0] == "announce.subnets" or is_host(place[2]))
+    ]
+    places = [*taken, *pools]
+    for later, earlier in overlaps([all_inside(prefix) for _, _, prefix in places]):
+        key, i, prefix = places[later]
+        where, _, other = places[earlier]
+        if later >= len(taken) and prefix != other:  # equal ones have been told above
+            checks.add(f"{key}[{i}]", str(prefix), f"overlaps {other} of {where}; change one of them")
+    anycast, kernel = config.anycast, config.kernel
+    if anycast.metric > kernel.metric - 2:
+        fix = (
+            f"is too close to kernel.metric, that of learned routes behind; write {kernel.metric - 2} or less"
+        )
+        checks.add("anycast.metric", anycast.metric, fix)
+    if anycast.protocol == kernel.protocol:
+        fix = f"is kernel.protocol, that of learned routes; write another number, like {anycast.protocol + 1}"
+        checks.add("anycast.protocol", anycast.protocol, fix)
 
 
 def _check_dead(config: Config, checks: Checks) -> None:

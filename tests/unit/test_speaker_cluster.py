@@ -65,6 +65,7 @@ def test_what_stands_for_all_nodes_is_in_each_s_configuration() -> None:
     text = MESH + (
         '[bgp]\nlisten-port = 1179\n[accept]\nmaximum = 7\n[[peer]]\naddress = "10.0.0.254"\nasn = 65000\n'
         '[announce]\ncommunities = ["64512:1"]\n'
+        '[anycast]\ndrain = 9\n[[anycast.pool]]\nname = "edge"\nprefixes = ["198.51.100.0/24"]\n'
         "[cluster.session]\nmultihop-ttl = 3\nprefix-limit = {ipv4 = 10, ipv6 = 20}\ntimers.hold = 9\n"
         "timers.keepalive = 3\nexport = {prepend = 2, local-preference = 50, med = 5}\n"
     )
@@ -72,6 +73,8 @@ def test_what_stands_for_all_nodes_is_in_each_s_configuration() -> None:
     found = peers(a)
     assert (a.bgp.listen_port, a.accept.maximum) == (1179, 7)
     assert a.announce.subnets.attributes.communities == {64512 << 16 | 1}
+    assert (a.anycast.drain, [pool.announcement.name for pool in a.anycast.pools]) == (9, ["edge"])
+    assert config.parse(render.speaker_toml(built(text), built(text).nodes[0])).anycast == a.anycast
     assert (found["10.0.0.254"].port, found["10.0.0.254"].options.hold) == (179, 90)
     assert (found["10.0.0.2"].port, found["10.0.0.2"].options.hold) == (1179, 9)
     # Multihop is for eBGP alone, and a session has only limits for what it exchanges.

@@ -9,7 +9,17 @@ import pytest
 
 from speaker.bgp import Attributes, BgpGlobal, Family, Peer, PrefixMatch, SessionOptions
 from speaker.config.speaker_toml import ConfigError, load, parse
-from speaker.settings import Accept, Announce, Announcement, Api, Config, Kernel
+from speaker.settings import (
+    Accept,
+    Announce,
+    Announcement,
+    Anycast,
+    Api,
+    Config,
+    Kernel,
+    LoadShare,
+    Pool,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -100,6 +110,34 @@ def test_a_full_file() -> None:
     )
     assert config.accept == Accept((PrefixMatch(ip_network("10.0.0.0/8"), 16, 24),), True, 1000)
     assert config.kernel == Kernel(install=False, protocol=178, metric=20, table=100)
+    assert config.anycast == Anycast(
+        pools=(
+            Pool(
+                Announcement(
+                    "edge",
+                    (ip_network("198.51.100.0/24"), ip_network("2001:db8:a::/64")),
+                    Attributes(frozenset({65001 << 16 | 9}), frozenset(), 300, 4),
+                    (ip_address("fd00::9"), ip_address("10.0.0.1")),
+                    2,
+                    frozenset({"eth1"}),
+                ),
+                LoadShare.WEIGHT,
+                min_endpoints=2,
+                withdraw_below=True,
+                unreachable=True,
+                forwards_unknown=True,
+                damping=0,
+            ),
+            Pool(Announcement("plain", (ip_network("203.0.113.9/32"),), next_hops=NEXT_HOPS)),
+        ),
+        drain=60,
+        drain_prepend=5,
+        metric=10,
+        protocol=180,
+        buckets=1024,
+        idle_timer=30,
+        unbalanced_timer=600,
+    )
     assert (config.state_dir, config.follow_state) == ("/run/pods", False)
     assert (config.stale_routes, config.resync) == (10, 5)
     assert (config.withdraw_on_stop, config.dead_man, config.metrics) == (True, 0, "[::1]:9000")
@@ -147,6 +185,32 @@ install = false
 protocol = 178
 metric = 20
 table = 100
+[anycast]
+drain = 60
+drain-prepend = 5
+metric = 10
+protocol = 180
+buckets = 1024
+idle-timer = 30
+unbalanced-timer = 600
+[[anycast.pool]]
+name = "edge"
+prefixes = ["198.51.100.0/24", "2001:db8:a::/64"]
+communities = ["65001:9"]
+local-preference = 300
+med = 4
+prepend = 2
+next-hop-ipv6 = "fd00::9"
+peers = ["eth1"]
+link-bandwidth = "weight"
+min-endpoints = 2
+below = "withdraw"
+when-empty = "unreachable"
+unknown = "forward"
+damping = 0
+[[anycast.pool]]
+name = "plain"
+prefixes = ["203.0.113.9/32"]
 [state]
 dir = "/run/pods"
 follow = false
@@ -158,8 +222,20 @@ on-stop = "withdraw"
 dead-man = 0
 metrics = "[::1]:9000"
 """
+NEXT_HOPS = (ip_address("10.0.0.1"), ip_address("fd00::1"))
 GENERAL = Attributes(frozenset({65001 << 16 | 100, 0xFFFFFF01}), frozenset(), 200, None)
 HOSTS = Attributes(frozenset({0xFFFF029A}), frozenset(), 200, 7)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "metric", "protocol"),
+    [("", 190, 178), ("metric = 191", 189, 178), ("protocol = 178", 190, 179)],
+)
+def test_what_is_not_said_of_virtual_ips_fits_what_is_said_of_learned_routes(
+    kernel: str, metric: int, protocol: int
+) -> None:
+    found = parse(f"{BGP}[kernel]\n{kernel}\n").anycast
+    assert (found.metric, found.protocol) == (metric, protocol)
 
 
 def test_what_is_announced_has_its_own_next_hop_or_the_session_s() -> None:

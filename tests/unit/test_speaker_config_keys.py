@@ -32,6 +32,8 @@ COMMON: dict[str, Any] = {
     "dynamic-peer[0].asn": 65009,
     "announcement[0].name": "services",
     "announcement[0].prefixes": ["10.96.0.0/12"],
+    "anycast.pool[0].name": "edge",
+    "anycast.pool[0].prefixes": ["198.51.100.0/24"],
 }
 
 

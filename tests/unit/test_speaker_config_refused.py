@@ -9,6 +9,11 @@ from speaker.config.speaker_toml import ConfigError, parse
 BGP = '[bgp]\nasn = 65001\nrouter-id = "10.0.0.1"\n'
 PEER = '[[peer]]\naddress = "10.0.0.254"\nasn = 65000\n'
 
+
+def pool(name: str, *prefixes: str) -> str:
+    return f"[[anycast.pool]]\nname = '{name}'\nprefixes = {list(prefixes)}\n"
+
+
 REFUSED = [
     ("", "bgp: missing; add [bgp]"),
     ("[bgp]\nasn = 1\n", 'bgp.router-id: missing; add router-id = "10.0.0.1"'),
@@ -42,8 +47,8 @@ REFUSED = [
     (BGP + "[peers]\n", 'peers: unknown key; did you mean "peer"?'),
     (
         BGP + "[zebra]\n",
-        "zebra: unknown key; known here: accept, announce, announcement, bgp, dynamic-peer, gobgpd, kernel, peer,"
-        " speaker, state, timers",
+        "zebra: unknown key; known here: accept, announce, announcement, anycast, bgp, dynamic-peer, gobgpd, kernel,"
+        " peer, speaker, state, timers",
     ),
     (
         BGP + '[gobgpd]\napi = "/run/api.sock"\n',
@@ -144,6 +149,70 @@ REFUSED = [
             " write a free one, like 177",
         )
         for number, owner in ((11, "zebra"), (12, "BIRD"), (16, "DHCP"), (186, "FRR"))
+    ),
+    *(
+        (
+            f"{BGP}[announce]\nsubnets = ['10.1.0.0/24']\nprefixes = ['192.0.2.7/32', '192.0.3.0/24']\n{text}",
+            f"anycast.{line}",
+        )
+        for text, line in (
+            (
+                pool("a", "10.1.0.0/16"),
+                'pool[0].prefixes[0]: "10.1.0.0/16" overlaps 10.1.0.0/24 of announce.subnets; change one of them',
+            ),
+            (
+                pool("a", "10.1.0.0/24"),
+                'pool[0].prefixes[0]: "10.1.0.0/24" is in announce.subnets too; keep one of them',
+            ),
+            (
+                pool("a", "192.0.3.0/24"),
+                'pool[0].prefixes[0]: "192.0.3.0/24" is in announce.prefixes too; keep one of them',
+            ),
+            (
+                pool("a", "192.0.2.0/25"),
+                'pool[0].prefixes[0]: "192.0.2.0/25" overlaps 192.0.2.7/32 of announce.prefixes;'
+                " change one of them",
+            ),
+            (
+                pool("a", "198.51.100.0/24") + pool("b", "2001:db8::/64", "198.51.100.8/29"),
+                'pool[1].prefixes[1]: "198.51.100.8/29" overlaps 198.51.100.0/24 of anycast.pool[0].prefixes;'
+                " change one of them",
+            ),
+            (
+                pool("a", "198.51.100.0/24") + pool("a", "2001:db8::/64"),
+                'pool[1].name: "a" is there twice; keep one of them',
+            ),
+            (
+                pool("a", "198.51.100.0/24") + "[[announcement]]\nname = 'a'\nprefixes = ['10.9.0.0/16']\n",
+                'pool[0].name: "a" is that of an [[announcement]]; write another name',
+            ),
+            (
+                pool("hosts", "198.51.100.0/24"),
+                'pool[0].name: "hosts" is what [announce] stands for; write another name',
+            ),
+            (
+                pool("a", "::/0"),
+                'pool[0].prefixes[0]: "::/0" is the whole world, all of which pods could ask for;'
+                " write the addresses meant for VIPs",
+            ),
+            (
+                pool("a", "198.51.100.0/24") + "peers = ['10.0.0.253']\n" + PEER,
+                'pool[0].peers: "10.0.0.253" is no peer here; did you mean "10.0.0.254"?',
+            ),
+            (
+                "[anycast]\nmetric = 1189\n",
+                "metric: 1189 is too close to kernel.metric, that of learned routes behind; write 1188 or less",
+            ),
+            (
+                "[anycast]\nprotocol = 177\n",
+                "protocol: 177 is kernel.protocol, that of learned routes; write another number, like 178",
+            ),
+            (
+                "[anycast]\nprotocol = 186\n",
+                "protocol: 186 marks routes of FRR, which the speaker would remove as its own;"
+                " write a free one, like 178",
+            ),
+        )
     ),
     (
         BGP + "[kernel]\nmetric = 0.5\n",

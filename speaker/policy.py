@@ -11,7 +11,7 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING
 
 from speaker.bgp import Policies, Rule, Source
-from speaker.prefixes import common, exactly, hosts_in
+from speaker.prefixes import common, exactly, hosts_in, is_host
 from speaker.settings import PeerPolicy
 
 if TYPE_CHECKING:
@@ -26,6 +26,11 @@ HOSTS = frozenset(hosts_in(world) for world in _WORLDS)
 # RFC 1997: what peers mark so is for this node, or for its AS, alone. gobgpd passes it on, left to itself.
 NO_ADVERTISE = frozenset({0xFFFFFF02})
 NO_EXPORT = NO_ADVERTISE | {0xFFFFFF01, 0xFFFFFF03}
+# RFC 8326: what carries it is about to go, and only taken where there is nothing else.
+GRACEFUL_SHUTDOWN = 0xFFFF0000
+USUAL_PREFERENCE = 100
+LEAST_PREFERENCE = 1  # that a policy of gobgpd can set
+LAST_MED = (1 << 32) - 1
 _NONE = PeerPolicy()
 
 
@@ -122,36 +127,88 @@ def _hidden_from(config: Config, key: str) -> frozenset[str]:
 
 
 def _announcements(config: Config) -> tuple[Announcement, ...]:
-    """Single addresses come last: a prefix that is announced by name may be one as well."""
-    return (config.announce.subnets, *config.announce.others, config.announce.hosts)
+    pools = (pool.announcement for pool in config.anycast.pools)
+    return (config.announce.subnets, *config.announce.others, *pools, config.announce.hosts)
 
 
 def _told(config: Config, audience: _Audience) -> Iterator[Rule]:
     policy = audience.policy
     if policy.export_reject:
         yield Rule(accept=False, prefixes=policy.export_reject)
-    yield from _told_differently(config, audience)
+    for way in _ways(config, audience.external):
+        if way.name in audience.hidden:
+            yield Rule(accept=False, prefixes=way.prefixes, source=Source.LOCAL)
+            continue
+        only = policy.export_only
+        told = way.prefixes if only is None else common(way.prefixes, only)
+        if told:
+            yield from _accepted(audience, replace(way, prefixes=told), config.anycast.drain_prepend)
     sources = _sources(config, audience)
     if sources != (Source.LOCAL,):
         for source in (Source.INTERNAL, Source.EXTERNAL):
             yield Rule(accept=False, source=source, carries=NO_EXPORT if audience.external else NO_ADVERTISE)
     for source in sources:
-        yield _accepted(audience, source, policy.export_only, 0)
+        yield _accepting(audience, source, policy.export_only)
 
 
-def _told_differently(config: Config, audience: _Audience) -> Iterator[Rule]:
-    """Announcements that are hidden from these peers, or have a longer path for them."""
-    announcements = _announcements(config)
-    prepends = audience.external and any(one.prepend for one in announcements)
-    for one in announcements:
-        prefixes = HOSTS if one is config.announce.hosts else frozenset(map(exactly, one.prefixes))
-        if one.name in audience.hidden:
-            yield Rule(accept=False, prefixes=prefixes, source=Source.LOCAL)
-        elif prepends:
-            only = audience.policy.export_only
-            told = prefixes if only is None else common(prefixes, only)
-            if told:
-                yield _accepted(audience, Source.LOCAL, told, one.prepend)
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How an announcement is told that needs rules of its own, in place of the last one, which tells all the rest.
+
+    `local_pref` is what iBGP peers are told, and the path's own says nothing of it (speaker.vip); None: that one.
+    """
+
+    name: str
+    prefixes: frozenset[PrefixMatch]
+    prepend: int
+    local_pref: int | None = None
+
+
+def _ways(config: Config, external: bool) -> Iterator[_Way]:
+    """The first that fits counts. Single addresses come last: one that is announced by name is one as well.
+
+    Those with a name need no rule unless some prefixes have a longer path, or they are single addresses themselves;
+    pools need none where they are told as addresses outside of them.
+    """
+    hosts = config.announce.hosts
+    prepends = external and any(one.prepend for one in _announcements(config))
+    for one in (config.announce.subnets, *config.announce.others):
+        needed = one.prefixes if prepends or one.peers is not None else tuple(filter(is_host, one.prefixes))
+        if needed:
+            yield _Way(one.name, frozenset(map(exactly, needed)), one.prepend)
+    last = _Way(hosts.name, HOSTS, hosts.prepend, _preference(hosts))
+    for pool in config.anycast.pools:
+        one = pool.announcement
+        way = _Way(one.name, frozenset(map(hosts_in, one.prefixes)), one.prepend, _preference(one))
+        if one.peers is not None or replace(way, name=last.name, prefixes=last.prefixes) != last:
+            yield way
+    yield last
+
+
+def _preference(announcement: Announcement) -> int:
+    """What iBGP peers are told. RFC 4277, 11: without a word it is 100."""
+    preference = announcement.attributes.local_pref
+    return USUAL_PREFERENCE if preference is None else preference
+
+
+def _accepted(audience: _Audience, way: _Way, longer: int) -> Iterator[Rule]:
+    """What is about to go is told as worse than all others, whatever is said of it or of the peer.
+
+    The rules are the same for iBGP peers and others: what is prepended is the AS that BGP put in front, and for
+    iBGP peers it puts none; and no others are told a local preference.
+    """
+    rule = _accepting(audience, Source.LOCAL, way.prefixes, way.prepend)
+    if way.local_pref is None:
+        yield rule
+        return
+    yield replace(
+        rule,
+        carries=frozenset({GRACEFUL_SHUTDOWN}),
+        local_pref=LEAST_PREFERENCE,
+        med=LAST_MED,
+        prepend=rule.prepend + longer,
+    )
+    yield rule if rule.local_pref else replace(rule, local_pref=way.local_pref)
 
 
 def _sources(config: Config, audience: _Audience) -> tuple[Source, ...]:
@@ -162,8 +219,8 @@ def _sources(config: Config, audience: _Audience) -> tuple[Source, ...]:
     return (Source.LOCAL, Source.INTERNAL) if reflects and not audience.external else (Source.LOCAL,)
 
 
-def _accepted(
-    audience: _Audience, source: Source, prefixes: frozenset[PrefixMatch] | None, prepend: int
+def _accepting(
+    audience: _Audience, source: Source, prefixes: frozenset[PrefixMatch] | None, prepend: int = 0
 ) -> Rule:
     """Local preference means nothing to an eBGP peer, and the own AS in the path means a loop to an iBGP one."""
     policy, external = audience.policy, audience.external

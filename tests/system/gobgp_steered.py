@@ -42,9 +42,9 @@ def options(asn: int, **more: object) -> SessionOptions:
 
 
 @contextmanager
-def steered_in(directory: Path, kind: str) -> Iterator[Steered]:
+def steered_in(directory: Path, kind: str, own: BgpGlobal = DAEMON) -> Iterator[Steered]:
     """A started gobgpd of one of KINDS, and all of its stage cleared away at the end."""
-    steered = Steered(directory, os.environ[V4] if kind == V4_KIND else "gobgpd")
+    steered = Steered(directory, os.environ[V4] if kind == V4_KIND else "gobgpd", own)
     try:
         steered.start()
         yield steered
@@ -55,17 +55,18 @@ def steered_in(directory: Path, kind: str) -> Iterator[Steered]:
 class Steered:
     """The node of a stage, its gobgpd, and the adapter as a test's own hands."""
 
-    def __init__(self, directory: Path, gobgpd: str) -> None:
+    def __init__(self, directory: Path, gobgpd: str, own: BgpGlobal = DAEMON) -> None:
         self.stage = Stage(directory)
         self.node = self.stage.node
         self.node.gobgpd = gobgpd
+        self._own = own
         self._runner = asyncio.Runner()
 
     def start(self) -> None:
         """A new daemon, and an adapter for it."""
         self.node.start_gobgpd()
         self.session = self.do(connect(Api(f"unix://{self.node.socket}")))
-        self.do(self.session.start(DAEMON))
+        self.do(self.session.start(self._own))
 
     def do(self, work: Coroutine[object, object, T]) -> T:
         """The result of one call of the adapter."""

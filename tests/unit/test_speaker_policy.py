@@ -50,8 +50,14 @@ def ask(
     return None
 
 
-def told(config: Config, peer: Peer | str, prefix: str, source: Source = Source.LOCAL) -> Rule | None:
-    return ask(policies(config).exports, peer if isinstance(peer, str) else peer.key, prefix, source)
+def told(
+    config: Config,
+    peer: Peer | str,
+    prefix: str,
+    source: Source = Source.LOCAL,
+    carried: frozenset[int] = frozenset(),
+) -> Rule | None:
+    return ask(policies(config).exports, peer if isinstance(peer, str) else peer.key, prefix, source, carried)
 
 
 def taken(config: Config, peer: Peer | str, prefix: str, source: Source = Source.EXTERNAL) -> Rule | None:
@@ -231,14 +237,14 @@ def test_one_peer_more_changes_no_policy() -> None:
     more = replace(CONFIG, peers=(*CONFIG.peers, replace(RACK, address=ip_address("10.0.0.99"))))
     assert policies(more) == policies(CONFIG)
     assert policies(CONFIG).members == ()
-    assert len(policies(CONFIG).exports) == 1
+    assert len(policies(CONFIG).exports) == 3
 
 
 def test_peers_that_are_alike_share_rules() -> None:
     peers = tuple(replace(RACK, address=ip_address(f"10.0.1.{n}")) for n in range(1, 200))
     alike = {peer.key: PeerPolicy(export_med=7) for peer in peers[::2]}
     found = policies(replace(CONFIG, peers=peers, dynamic=(), policies=alike))
-    assert [rule.peers for rule in found.exports] == [frozenset(alike), frozenset(alike), None]
+    assert [rule.peers for rule in found.exports] == [*[frozenset(alike)] * 4, *[None] * 3]
 
 
 def test_a_large_mesh_takes_a_moment() -> None:

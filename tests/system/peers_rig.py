@@ -72,9 +72,9 @@ class Stage:
         """Leaves nothing but link-local addresses on its link."""
         unnumber(self.node, router)
 
-    def configure(self, peers: Sequence[str], more: str = "", bgp: str = "") -> None:
+    def configure(self, peers: Sequence[str], more: str = "", bgp: str = "", metrics: str = "") -> None:
         """Writes the node's speaker.toml."""
-        configure(self.node, ASN, "10.98.0.1", f"{bgp}\n", "".join(peers) + more)
+        configure(self.node, ASN, "10.98.0.1", f"{bgp}\n", "".join(peers) + more, metrics)
 
     def start_node(self) -> None:
         self.node.start_gobgpd()
@@ -85,12 +85,12 @@ class Stage:
             member.close()
 
 
-def configure(member: Member, asn: int, router_id: str, bgp: str, body: str) -> None:
+def configure(member: Member, asn: int, router_id: str, bgp: str, body: str, metrics: str = "") -> None:
     """Writes a speaker.toml whole, as an editor that renames does; `bgp` are more lines of [bgp]."""
     new = member.config.with_suffix(".new")
     new.write_text(
         f'[bgp]\nasn = {asn}\nrouter-id = "{router_id}"\n{bgp}'
-        f'[gobgpd]\napi = "unix://{member.socket}"\n[speaker]\nmetrics = ""\n'
+        f'[gobgpd]\napi = "unix://{member.socket}"\n[speaker]\nmetrics = "{metrics}"\n'
         f'[state]\ndir = "{member.directory / "state"}"\n{body}'
     )
     new.rename(member.config)

@@ -1,4 +1,7 @@
-"""How long routes of before stay: until End-of-RIB from peers that send it, until it is quiet with the others."""
+"""How long routes of before stay: until End-of-RIB from peers that send it, until it is quiet with the others.
+
+In the end until a limit, whoever is still missing.
+"""
 
 from __future__ import annotations
 
@@ -50,6 +53,39 @@ def rig(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Rig]:
         yield rig
     finally:
         rig.close()
+
+
+@pytest.fixture
+def alone(tmp_path: Path) -> Iterator[Rig]:
+    """A node that waits a few seconds for its peers, and a rack that has told it all."""
+    rig = Rig(tmp_path)
+    try:
+        rack = rig.rack(1)
+        rig.configure([1], '[announce]\nsubnets = ["10.244.1.0/24"]\n[timers]\nstale-routes = 5\n')
+        rig.node.start_gobgpd()
+        rig.node.start_speaker()
+        for prefix in KEPT:
+            rack.gobgp("global", "rib", "add", prefix, "-a", family(prefix))
+        wait("the routes", lambda: all(rig.node.routes(prefix) for prefix in KEPT))
+        yield rig
+    finally:
+        rig.close()
+
+
+def test_a_peer_that_stays_away_is_not_waited_for_longer_than_the_limit(alone: Rig) -> None:
+    node = alone.node
+    for name in ("speaker", "gobgpd"):
+        node.kill(name)
+    alone.members[1].kill("gobgpd")
+    node.start_gobgpd()
+    started = time.monotonic()
+    node.start_speaker()
+    while time.monotonic() < started + 4:
+        assert all(node.routes(prefix) for prefix in KEPT)
+        time.sleep(0.1)
+    wait("they are given up", lambda: not any(node.routes(prefix) for prefix in KEPT), 4)
+    assert node.logged(f'event="stale routes given up" count={len(KEPT)}') == 1
+    assert len(node.routes("10.244.1.0/24")) == 1
 
 
 def family(prefix: str) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.system.gobgp_rig import wait
+from tests.system.gobgp_rig import run, wait
 from tests.system.peers_rig import ASN, Stage, join, peer
 from tests.system.peers_routers import Frr, bird_conf, frr_conf
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from tests.system.peers_routers import Bird, ExaBgp, Router
 
 PORT = 1179
+METRICS = "127.0.0.1:9179"
+SECRETS = ("pa55-w0rd_of.m1ne", "an0ther-w0rd")
 BOTH = ["ipv4", "ipv6"]
 UP_SECONDS = 25
 ANNOUNCE = """
@@ -64,11 +67,11 @@ class Sessions(Stage):
         self._addresses()
         self._routers()
         self._others()
-        for name, word in (("right", "pa55-w0rd_of.m1ne"), ("other", "another")):
+        for name, word in zip(("right", "other"), SECRETS, strict=True):
             path = self.directory / name
             path.touch(0o600)
             path.write_text(f"{word}\n")
-        self.configure(self._peers(), self._dynamic() + ANNOUNCE, f"listen-port = {PORT}")
+        self.configure(self._peers(), self._dynamic() + ANNOUNCE, f"listen-port = {PORT}", METRICS)
         self.start_node()
 
     def _addresses(self) -> None:
@@ -93,7 +96,7 @@ class Sessions(Stage):
             )
         )
         secret.start_frr(
-            frr_conf(65103, 3, remote(secret, "password pa55-w0rd_of.m1ne", "passive")), "-p", "1790"
+            frr_conf(65103, 3, remote(secret, f"password {SECRETS[0]}", "passive")), "-p", "1790"
         )
         self.wrong.start_frr(frr_conf(65104, 4, remote(self.wrong, "password mine")))
         self.disguised.start_frr(frr_conf(65105, 5, remote(self.disguised, asn=64777, address="10.98.5.9")))
@@ -208,7 +211,8 @@ def test_local_as_and_local_address(stage: Sessions) -> None:
     seen = up(stage.disguised, "10.98.5.9")
     assert (seen["remoteAs"], seen["hostForeign"]) == (64777, "10.98.5.9")
     wait("the subnet", lambda: stage.disguised.has("10.244.1.0/24"), 15)
-    assert stage.disguised.paths("10.244.1.0/24")[0]["aspath"]["segments"][0]["list"][0] == 64777
+    # Nothing of the node's own AS.
+    assert stage.disguised.paths("10.244.1.0/24")[0]["aspath"]["string"] == "64777"
 
 
 def test_ttl_security(stage: Sessions) -> None:
@@ -276,3 +280,14 @@ def test_a_wrong_password_is_reported_as_such(stage: Sessions) -> None:
 
     wait("a line about the password", told, 40)
     assert len(told()) == 1
+    url = f"http://{METRICS}/metrics"
+    ask = f"import urllib.request; print(urllib.request.urlopen('{url}').read().decode())"
+    page = run("ip", "netns", "exec", stage.node.ns, sys.executable, "-c", ask)
+    assert re.search(r"^anypod_peers_password_differs 1(\.0)?$", page, re.MULTILINE), page
+
+
+def test_no_password_is_written_anywhere(stage: Sessions) -> None:
+    files = [path for path in stage.directory.rglob("*") if path.is_file()]
+    found = {path.name for path in files if any(word in path.read_text() for word in SECRETS)}
+    assert found == {"right", "other"}
+    assert {"speaker.log", "gobgpd.log", "policies.json", "speaker.toml"} <= {path.name for path in files}

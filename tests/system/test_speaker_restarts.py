@@ -20,8 +20,13 @@ if TYPE_CHECKING:
 ANNOUNCE = '[announce]\nsubnets = ["10.244.1.0/24"]\n'
 LEARNED = "10.60.0.0/16"
 WHO = ("gobgpd", "speaker", "rack")
-# Both orders of each pair, and some of all three: what is killed, and then started in this order.
-ORDERS = [*itertools.permutations(WHO, 2), WHO, ("rack", "speaker", "gobgpd")]
+# Both orders of each pair, and some of all, with the link: what goes, and then comes back in this order.
+ALL = (
+    ("link", *WHO),
+    tuple(reversed(("link", *WHO))),
+    ("rack", "link", "gobgpd", "speaker"),
+)
+ORDERS = [*itertools.permutations(WHO, 2), *ALL]
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +54,12 @@ def is_whole(rig: Rig) -> bool:
     )
 
 
+def link_up(rig: Rig) -> None:
+    rig.node.ip("link", "set", "r1", "up")
+    # IPv6 addresses went with the link.
+    rig.node.ip("address", "replace", "fd99:1::1/64", "dev", "r1", "nodad")
+
+
 @pytest.mark.parametrize("order", ORDERS, ids="-".join)
 def test_the_end_is_always_the_same(rig: Rig, order: tuple[str, ...]) -> None:
     node, rack = rig.node, rig.members[1]
@@ -56,10 +67,14 @@ def test_the_end_is_always_the_same(rig: Rig, order: tuple[str, ...]) -> None:
     for name in order:
         if name == "rack":
             rack.kill("gobgpd")
+        elif name == "link":
+            node.ip("link", "set", "r1", "down")
         else:
             node.kill(name)
     for name in order:
-        if name == "gobgpd":
+        if name == "link":
+            link_up(rig)
+        elif name == "gobgpd":
             node.start_gobgpd()
         elif name == "speaker":
             node.start_speaker()
@@ -73,9 +88,7 @@ def test_a_link_that_goes_and_comes_changes_nothing_in_the_end(rig: Rig) -> None
     wait("everything", lambda: is_whole(rig), 40)
     rig.node.ip("link", "set", "r1", "down")
     wait("the route is not in the way", lambda: not rig.node.gateways(LEARNED), 5)
-    rig.node.ip("link", "set", "r1", "up")
-    # IPv6 addresses went with the link.
-    rig.node.ip("address", "replace", "fd99:1::1/64", "dev", "r1", "nodad")
+    link_up(rig)
     wait("everything again", lambda: is_whole(rig), 60)
 
 

@@ -26,6 +26,8 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
         rig.rack(1)
         missing = '[[peer]]\ninterface = "nolink0"\nasn = 65103\n'
         rig.configure([1], ANNOUNCE + missing)
+        text = rig.node.config.read_text()
+        rig.node.config.write_text(text.replace("asn = 65101\n", 'asn = 65101\ndescription = "rack 1"\n', 1))
         rig.node.start_gobgpd()
         rig.node.start_speaker()
         wait("the rack's sessions", lambda: rig.node.established() == 2)
@@ -71,6 +73,7 @@ def test_it_shows_peers_paths_and_routes_as_they_are_now(rig: Rig) -> None:
     assert found["configuration"]["refused"] == ""
     peers = {peer["peer"]: peer for peer in found["peers"]}
     assert peers["10.99.1.2"]["state"] == "established"
+    assert [peers[key]["description"] for key in ("10.99.1.2", "fd99:1::2")] == ["rack 1", ""]
     assert (peers["10.99.1.2"]["asn"], peers["10.99.1.2"]["received"]) == (65101, 1)
     assert (peers["10.99.1.2"]["advertised"], peers["fd99:1::2"]["advertised"]) == (1, 0)
     assert list(found["missing_peers"]) == ["nolink0"]

@@ -13,16 +13,21 @@ import click
 
 from lab import netns, rig
 from lab.errors import LabError
-from lab.topology import RackKind
+from lab.load import drive
+from lab.service import Service
+from lab.topology import Layout, RackKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
+    from lab.runtime import Attachment
+
 NAME_OPTION = click.option(
     "--name", default="lab", show_default=True, help="Which lab; several may stand at a time."
 )
 RACKS = [kind.value for kind in RackKind]
+LAYOUTS = [layout.value for layout in Layout]
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -68,14 +73,16 @@ def lab() -> None:
 @lab.command()
 @NAME_OPTION
 @click.option(
-    "--rack", type=click.Choice(RACKS), default="gobgp", show_default=True, help="What routes in the rack."
+    "--topology", "layout", type=click.Choice(LAYOUTS), default="rack", show_default=True, help="What stands."
 )
+@click.option("--rack", type=click.Choice(RACKS), help="What routes in the racks; gobgp, for anycast frr.")
 @click.option("--pods", type=click.IntRange(0, 50), default=1, show_default=True, help="Pods on each node.")
-def up(name: str, rack: str, pods: int) -> None:
+def up(name: str, layout: str, rack: str | None, pods: int) -> None:
     """Bring a lab up, with pods on both nodes."""
     with _cleaning_up():
-        rig.require(RackKind(rack))
-        made = rig.new(name, RackKind(rack))
+        kind = RackKind(rack or ("gobgp" if layout == Layout.RACK.value else "frr"))
+        rig.require(kind)
+        made = rig.new(name, kind, Layout(layout))
         made.claim()
         done = False
         try:
@@ -83,8 +90,9 @@ def up(name: str, rack: str, pods: int) -> None:
             lines = []
             for node in made.topology.nodes:
                 for number in range(1, pods + 1):
-                    pod = f"{node.name}-{number}"
-                    lines.append(f"pod {pod}: {', '.join(made.attach(pod, node.name).addresses)}")
+                    pod = _pod(made, f"{node.name}-{number}", node.name)
+                    lines.append(f"pod {pod.pod}: {', '.join(pod.addresses)}")
+            lines += _hint(made)
             done = True
         finally:
             if not done:
@@ -92,6 +100,18 @@ def up(name: str, rack: str, pods: int) -> None:
         for line in lines:
             click.echo(line)
         click.echo(f"lab {name} is up; routes need some ten seconds. See: anypod lab status --name {name}")
+
+
+def _pod(made: rig.Lab, name: str, node: str) -> Attachment:
+    """A pod, in a lab for anycast one of the service."""
+    return Service(made).add(name, node) if made.topology.pools else made.attach(name, node)
+
+
+def _hint(made: rig.Lab) -> list[str]:
+    if not made.topology.pools:
+        return []
+    vip, port, name = Service(made).vip(4), drive.HTTP_PORT, made.topology.name
+    return [f"all have {vip}: anypod lab exec --name {name} client -- curl http://{vip}:{port}/"]
 
 
 @lab.command()

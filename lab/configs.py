@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from ipaddress import ip_network
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lab.topology import RackKind
 
@@ -12,19 +12,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from lab.topology import Peering, PodNetwork, Prefix, Router, Topology
+    from lab.topology import Peering, PodNetwork, Prefix, Router, Timers, Topology, VipPool
 
 CNI_VERSION = "1.0.0"
 CONNECT_RETRY = 1  # seconds; all timers are short, a person is waiting
-HOLD = 9
-KEEPALIVE = 3
+DRAIN, IDLE, DAMPING = 10, 5, 1  # seconds
+CAPABILITIES = ("anycast", "io.kubernetes.cri.pod-annotations")
 
 
-def conflist(network: PodNetwork, state_dir: Path) -> str:
-    """A CNI configuration list as an operator writes it: a bridge that is the pods' gateway."""
+def conflist(network: PodNetwork, state_dir: Path, pools: Sequence[VipPool] = ()) -> str:
+    """A CNI configuration list as an operator writes it: a bridge that is the pods' gateway.
+
+    With `pools`, pods may ask for virtual IPs in them.
+    """
     defaults = [ip_network("0.0.0.0/0"), ip_network("::/0")]
     versions = {subnet.version for subnet in network.subnets}
-    plugin = {
+    plugin: dict[str, Any] = {
         "type": "anypod",
         "bridge": network.bridge,
         "isGateway": True,
@@ -36,6 +39,12 @@ def conflist(network: PodNetwork, state_dir: Path) -> str:
             "routes": [{"dst": str(default)} for default in defaults if default.version in versions],
         },
     }
+    if pools:
+        plugin["capabilities"] = dict.fromkeys(CAPABILITIES, True)
+        granted = [
+            {"name": pool.name, "addresses": [str(prefix) for prefix in pool.prefixes]} for pool in pools
+        ]
+        plugin["anycast"] = {"pools": granted}
     return json.dumps({"cniVersion": CNI_VERSION, "name": network.name, "plugins": [plugin]}, indent=2) + "\n"
 
 
@@ -44,48 +53,21 @@ def speaker_toml(router: Router, topology: Topology, api: str, state_dir: Path) 
     tables = [
         f"[bgp]\nasn = {router.asn}\nrouter-id = {_quoted(router.router_id)}\n",
         f"[gobgpd]\napi = {_quoted(api)}\n",
-        *(_peer(peering, _waits(peering, router, topology)) for peering in topology.peerings(router.name)),
+        *(
+            _peer(peering, topology.timers, waits=_waits(peering, router, topology))
+            for peering in topology.peerings(router.name)
+        ),
         f"[announce]\nsubnets = {_list(router.subnets)}\nprefixes = {_list(router.prefixes)}",
         f"transit = {_boolean(not router.networks)}\n",
         f"[state]\ndir = {_quoted(state_dir)}\nfollow = {_boolean(bool(router.networks))}\n",
+        *([_anycast(topology.pools)] if topology.pools and router.networks else []),
     ]
     return "\n".join(tables)
 
 
-def frr_zebra(router: Router) -> str:
-    """zebra.conf: nothing but a name, the addresses are the lab's."""
-    return f"hostname {router.name}\n"
-
-
-def frr_bgpd(router: Router, topology: Topology) -> str:
-    """bgpd.conf of a rack: eBGP to each node, a transport for each family, ECMP over different ASes."""
-    peerings = topology.peerings(router.name)
-    lines = [
-        f"hostname {router.name}",
-        f"router bgp {router.asn}",
-        f" bgp router-id {router.router_id}",
-        " no bgp ebgp-requires-policy",
-        " bgp bestpath as-path multipath-relax",
-        f" timers bgp {KEEPALIVE} {HOLD}",
-    ]
-    for peering in peerings:
-        lines += [
-            f" neighbor {peering.remote} remote-as {peering.remote_asn}",
-            f" neighbor {peering.remote} description {peering.remote_member}",
-            f" neighbor {peering.remote} timers connect {CONNECT_RETRY}",
-        ]
-    for version in (4, 6):
-        lines.append(f" address-family ipv{version} unicast")
-        lines += [f"  network {prefix}" for prefix in router.prefixes if prefix.version == version]
-        for peering in peerings:
-            verb = "" if peering.remote.version == version else "no "
-            lines.append(f"  {verb}neighbor {peering.remote} activate")
-        lines += ["  maximum-paths 8", " exit-address-family"]
-    return "\n".join([*lines, "exit", ""])
-
-
 def bird(router: Router, topology: Topology) -> str:
     """bird.conf (BIRD 2) of a rack: eBGP to each node, ECMP into the kernel."""
+    timers = topology.timers
     blocks = [
         "log stderr all;",
         f"router id {router.router_id};",
@@ -104,8 +86,8 @@ def bird(router: Router, topology: Topology) -> str:
             f"protocol bgp {peering.remote_member}_{v} {{\n"
             f"  local {peering.local} as {router.asn};\n"
             f"  neighbor {peering.remote} as {peering.remote_asn};\n"
-            f"  hold time {HOLD}; keepalive time {KEEPALIVE}; connect retry time {CONNECT_RETRY};\n"
-            f"  connect delay time {CONNECT_RETRY}; error wait time {CONNECT_RETRY}, {KEEPALIVE};\n"
+            f"  hold time {timers.hold}; keepalive time {timers.keepalive}; connect retry time {CONNECT_RETRY};\n"
+            f"  connect delay time {CONNECT_RETRY}; error wait time {CONNECT_RETRY}, {timers.keepalive};\n"
             f"  ipv{v} {{ import all; export where {wanted}; }};\n}}"
         )
     return "\n".join([*blocks, ""])
@@ -123,13 +105,23 @@ def _waits(peering: Peering, router: Router, topology: Topology) -> bool:
     return topology.rack is RackKind.NONE and int(peering.local) > int(peering.remote)
 
 
-def _peer(peering: Peering, waits: bool) -> str:
+def _peer(peering: Peering, timers: Timers, *, waits: bool) -> str:
     return (
         f"[[peer]]\naddress = {_quoted(peering.remote)}\nasn = {peering.remote_asn}\n"
         f"description = {_quoted(peering.remote_member)}\nlocal-address = {_quoted(peering.local)}\n"
         f"passive = {_boolean(waits)}\n"
-        f"[peer.timers]\nconnect-retry = {CONNECT_RETRY}\nhold = {HOLD}\nkeepalive = {KEEPALIVE}\n"
+        f"[peer.timers]\nconnect-retry = {CONNECT_RETRY}\nhold = {timers.hold}\nkeepalive = {timers.keepalive}\n"
     )
+
+
+def _anycast(pools: Sequence[VipPool]) -> str:
+    """Times are short here too: of a drain, until a bucket counts as idle, until a new number is told."""
+    tables = [
+        f"[[anycast.pool]]\nname = {_quoted(pool.name)}\nprefixes = {_list(pool.prefixes)}\n"
+        f"link-bandwidth = {_quoted(pool.link_bandwidth)}\ndamping = {DAMPING}\n"
+        for pool in pools
+    ]
+    return "\n".join([f"[anycast]\ndrain = {DRAIN}\nidle-timer = {IDLE}\n", *tables])
 
 
 def _quoted(value: object) -> str:

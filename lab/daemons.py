@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lab import commands, configs
+from lab import commands, configs, frr
 from lab.errors import LabError
 from lab.processes import Program
 from lab.topology import RackKind
@@ -105,7 +105,8 @@ def write_files(router: Router, topology: Topology, place: Place) -> None:
         for directory in (place.state, place.conflists, place.results) if router.networks else ():
             directory.mkdir(mode=0o700)
         for network in router.networks:
-            _write(place.conflists / f"10-{network.name}.conflist", configs.conflist(network, place.state))
+            text = configs.conflist(network, place.state, topology.pools)
+            _write(place.conflists / f"10-{network.name}.conflist", text)
     elif topology.rack is RackKind.BIRD:
         _write(place.directory / "bird.conf", configs.bird(router, topology))
     else:
@@ -119,8 +120,8 @@ def _write_frr(router: Router, topology: Topology) -> None:
             (parent / namespace).mkdir(mode=0o700)
             shutil.chown(parent / namespace, FRR_USER, FRR_USER)
         settings = FRR_PARENTS[0] / namespace
-        bgpd = configs.frr_bgpd(router, topology)
-        for name, text in (("zebra", configs.frr_zebra(router)), ("bgpd", bgpd), ("vtysh", "")):
+        bgpd = frr.bgpd(router, topology)
+        for name, text in (("zebra", frr.zebra(router)), ("bgpd", bgpd), ("vtysh", "")):
             _write(settings / f"{name}.conf", text)
             shutil.chown(settings / f"{name}.conf", FRR_USER, FRR_USER)
     except (FileNotFoundError, LookupError) as error:
@@ -132,10 +133,11 @@ def _write_frr(router: Router, topology: Topology) -> None:
         raise LabError(f"FRR is not installed ({error}); install it with: apt-get install frr") from None
 
 
-def remove_elsewhere(namespace: str) -> None:
-    """Removes the directories that FRR needed outside the lab's own."""
+def remove_elsewhere(start: str) -> None:
+    """Removes the directories that FRR needed outside the lab's own, for namespaces that begin so."""
     for parent in FRR_PARENTS:
-        shutil.rmtree(parent / namespace, ignore_errors=True)
+        for directory in parent.glob(f"{start}*"):
+            shutil.rmtree(directory, ignore_errors=True)
 
 
 def _write(path: Path, text: str) -> None:

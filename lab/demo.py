@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from lab import measure, netns, observe, routing
 from lab.errors import LabError
-from lab.topology import SERVICE_RANGES
+from lab.plan import SERVICE_RANGES
 
 if TYPE_CHECKING:
     from collections.abc import Callable

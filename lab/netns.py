@@ -14,7 +14,7 @@ from lab.errors import LabError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lab.topology import Address, End, Link
+    from lab.topology import Address, End, Link, Prefix
 
 DIRECTORY = Path("/run/netns")
 
@@ -30,6 +30,8 @@ SETTINGS = (
     ("0", ("net/ipv6/conf/all/disable_ipv6", "net/ipv6/conf/default/disable_ipv6")),
 )
 FORWARDING = ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding")
+FOREIGN_BIND = ("net/ipv6/ip_nonlocal_bind",)  # IPv4 takes any address of a local route
+HASH_POLICY = ("net/ipv4/fib_multipath_hash_policy", "net/ipv6/fib_multipath_hash_policy")
 
 
 def names() -> tuple[str, ...]:
@@ -67,6 +69,11 @@ def configure(namespace: str) -> None:
 def set_forwarding(namespace: str, value: str) -> None:
     """Turns forwarding of both families on ("1") or off ("0")."""
     write_settings(namespace, value, FORWARDING)
+
+
+def hash_ports(namespace: str) -> None:
+    """Has a router choose between next hops by addresses and ports, not by addresses alone."""
+    write_settings(namespace, "1", HASH_POLICY)
 
 
 def write_settings(namespace: str, value: str, paths: Sequence[str]) -> None:
@@ -113,6 +120,18 @@ def add_default_routes(namespace: str, gateways: Sequence[Address]) -> None:
     """A default route for each family that has a gateway."""
     for gateway in gateways:
         run(["ip", "-n", namespace, f"-{gateway.version}", "route", "add", "default", "via", str(gateway)])
+
+
+def add_route(namespace: str, prefix: Prefix, gateway: Address) -> None:
+    """A route to a prefix."""
+    run(["ip", "-n", namespace, f"-{prefix.version}", "route", "add", str(prefix), "via", str(gateway)])
+
+
+def own_prefix(namespace: str, prefix: Prefix) -> None:
+    """Makes every address of a prefix the namespace's own, without naming them one by one."""
+    if prefix.version == 6:
+        write_settings(namespace, "1", FOREIGN_BIND)
+    run(["ip", "-n", namespace, f"-{prefix.version}", "route", "add", "local", str(prefix), "dev", "lo"])
 
 
 def processes(namespace: str) -> tuple[int, ...]:

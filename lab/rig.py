@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING
 
 from lab import daemons, installed, netns
 from lab.errors import LabError
+from lab.plan import plan
 from lab.processes import Program, end_all
 from lab.runtime import Attachment, Runtime
-from lab.topology import NAME, POD_NAME, RackKind, Topology, namespace_prefix, plan
+from lab.topology import NAME, POD_NAME, Layout, RackKind, Topology, namespace_prefix
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from lab.installed import Installation
 
 HOME = Path("/run/anypod-lab")
@@ -92,7 +95,8 @@ class Lab:
             (HOME / NETNS_WAS_ABSENT).touch(0o600)
         manifest = self.directory / "lab.json"
         manifest.touch(0o600)
-        manifest.write_text(json.dumps({"rack": self.topology.rack.value}) + "\n")
+        kinds = {"rack": self.topology.rack.value, "topology": self.topology.layout.value}
+        manifest.write_text(json.dumps(kinds) + "\n")
 
     def build(self) -> None:
         """Makes namespaces, links and files and starts the programs."""
@@ -103,25 +107,43 @@ class Lab:
             netns.configure(topology.namespace(member))
             if member in routers:
                 netns.set_forwarding(topology.namespace(member), "1")
+        for router in (*topology.racks, *((topology.spine,) if topology.spine else ())):
+            netns.hash_ports(topology.namespace(router.name))
         for link in topology.links:
             netns.add_link(link, topology.namespace(link.left.member), topology.namespace(link.right.member))
         if topology.client:
-            gateway = topology.end("rack", topology.client)
-            addresses = [address.ip for address in gateway.addresses]
-            netns.add_default_routes(topology.namespace(topology.client), addresses)
+            self._connect(topology.client)
         for router in topology.routers:
             daemons.write_files(router, topology, self.place(router.name))
         for router in topology.routers:
             for program in self.programs(router.name):
                 program.start()
 
-    def attach(self, pod: str, node: str, network: str = "pods") -> Attachment:
+    def _connect(self, client: str) -> None:
+        """Gives the client its way out, and its further addresses a way in."""
+        topology = self.topology
+        gateway = topology.uphill(client)
+        own, router = topology.namespace(client), topology.namespace(gateway.member)
+        netns.add_default_routes(own, [address.ip for address in gateway.addresses])
+        for prefix in topology.sources:
+            here = topology.end(client, gateway.member).address(prefix.version)
+            netns.own_prefix(own, prefix)
+            netns.add_route(router, prefix, here)
+
+    def attach(
+        self,
+        pod: str,
+        node: str,
+        network: str = "pods",
+        runtime_config: Mapping[str, object] | None = None,
+    ) -> Attachment:
         """Makes a pod's namespace and has the plugin attach it, as a container runtime does."""
         if not POD_NAME.fullmatch(pod):
             raise LabError(f"pod name {pod!r} is not usable; use 1 to 20 of a-z, 0-9 and dashes")
         namespace = self.topology.pod_namespace(pod)
         netns.add(namespace)
-        result = self._runtime(node).attach(self._container(pod), namespace, network)
+        runtime = self._runtime(node)
+        result = runtime.attach(self._container(pod), namespace, network, runtime_config or {})
         addresses = tuple(str(ip["address"]) for ip in result.get("ips", []))
         return Attachment(pod, node, network, namespace, addresses)
 
@@ -152,9 +174,9 @@ class Lab:
         )
 
 
-def new(name: str, rack: RackKind) -> Lab:
+def new(name: str, rack: RackKind, layout: Layout = Layout.RACK) -> Lab:
     """A lab that is not up yet."""
-    return Lab(plan(name, rack), installed.find())
+    return Lab(plan(name, rack, layout), installed.find())
 
 
 def require(rack: RackKind) -> None:
@@ -167,14 +189,15 @@ def require(rack: RackKind) -> None:
 def standing(name: str) -> Lab:
     """The lab of that name, which must be up."""
     try:
-        kind = json.loads((HOME / name / "lab.json").read_text())["rack"]
+        manifest = json.loads((HOME / name / "lab.json").read_text())
+        kinds = RackKind(manifest["rack"]), Layout(manifest["topology"])
     except FileNotFoundError:
         raise LabError(f"lab {name} is not up; bring it up with: anypod lab up --name {name}") from None
     except PermissionError:
         raise LabError("the lab belongs to root; run it with sudo") from None
     except (ValueError, KeyError, TypeError):
         raise LabError(f"{HOME / name}/lab.json is damaged; run: anypod lab down --name {name}") from None
-    return new(name, RackKind(kind))
+    return new(name, *kinds)
 
 
 def down(name: str) -> bool:
@@ -188,8 +211,7 @@ def down(name: str) -> bool:
     end_all(namespaces)
     for namespace in namespaces:
         netns.delete(namespace)
-        daemons.remove_elsewhere(namespace)
-    daemons.remove_elsewhere(f"{namespace_prefix(name)}rack")
+    daemons.remove_elsewhere(namespace_prefix(name))
     shutil.rmtree(HOME / name, ignore_errors=True)
     _leave()
     return existed

@@ -12,6 +12,7 @@ from lab.commands import attempt
 from lab.errors import LabError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 IFNAME = "eth0"
@@ -45,13 +46,15 @@ class Runtime:
     configs: Path  # where its conflists are
     results: Path  # where it keeps results
 
-    def attach(self, container: str, pod_namespace: str, network: str) -> dict[str, Any]:
-        """ADD; returns the plugin's result and keeps it."""
-        config = self._config(network)
-        result = self._call("ADD", container, pod_namespace, config)
-        kept = self.results / f"{container}-{network}.json"
+    def attach(
+        self, container: str, pod_namespace: str, network: str, runtime_config: Mapping[str, object]
+    ) -> dict[str, Any]:
+        """ADD; returns the plugin's result and keeps it with what it was asked for."""
+        asked = {"runtimeConfig": dict(runtime_config)} if runtime_config else {}
+        result = self._call("ADD", container, pod_namespace, self._config(network) | asked)
+        kept = self._kept(container, network)
         kept.touch(0o600)
-        kept.write_text(json.dumps(result))
+        kept.write_text(json.dumps(asked | {"prevResult": result}))
         return result
 
     def check(self, container: str, pod_namespace: str, network: str) -> None:
@@ -61,7 +64,10 @@ class Runtime:
     def detach(self, container: str, pod_namespace: str, network: str) -> None:
         """DEL, with the result of the ADD; it may be repeated."""
         self._call("DEL", container, pod_namespace, self._with_result(container, network))
-        (self.results / f"{container}-{network}.json").unlink(missing_ok=True)
+        self._kept(container, network).unlink(missing_ok=True)
+
+    def _kept(self, container: str, network: str) -> Path:
+        return self.results / f"{container}-{network}.json"
 
     def _config(self, network: str) -> dict[str, Any]:
         """The netconf of the first plugin in the list, with the list's name and version put in."""
@@ -71,7 +77,7 @@ class Runtime:
     def _with_result(self, container: str, network: str) -> dict[str, Any]:
         config = self._config(network)
         try:
-            config["prevResult"] = json.loads((self.results / f"{container}-{network}.json").read_text())
+            config.update(json.loads(self._kept(container, network).read_text()))
         except FileNotFoundError:
             return config
         return config

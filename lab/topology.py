@@ -12,8 +12,6 @@ from ipaddress import (
     IPv6Address,
     IPv6Interface,
     IPv6Network,
-    ip_interface,
-    ip_network,
 )
 
 from lab.errors import LabError
@@ -24,8 +22,6 @@ Prefix = IPv4Network | IPv6Network
 
 NAME = re.compile(r"[a-z0-9]{1,16}")
 POD_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,19}")
-RACK_ASN = 65000
-NODE_ASNS = (65001, 65002)
 
 
 class RackKind(Enum):
@@ -35,6 +31,14 @@ class RackKind(Enum):
     FRR = "frr"
     BIRD = "bird"
     NONE = "none"
+
+
+class Layout(Enum):
+    """How the members are joined."""
+
+    RACK = "rack"  # two nodes, a client and what `RackKind` says between them
+    ANYCAST = "anycast"  # a spine over two racks with a node each: two clusters
+    ANYCAST_RACK = "anycast-rack"  # a spine over one rack with both nodes
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +83,36 @@ class PodNetwork:
 
 
 @dataclass(frozen=True, slots=True)
+class VipPool:
+    """Virtual IPs that pods may have; `link_bandwidth` is the key of speaker.toml."""
+
+    name: str
+    prefixes: tuple[Prefix, ...]
+    link_bandwidth: str
+
+    def address(self, version: int, number: int) -> Address:
+        """VIP `number` of IP version 4 or 6."""
+        return next(prefix for prefix in self.prefixes if prefix.version == version)[number]
+
+
+@dataclass(frozen=True, slots=True)
+class Timers:
+    """Of every BGP session, in seconds."""
+
+    hold: int
+    keepalive: int
+
+
+@dataclass(frozen=True, slots=True)
 class Router:
-    """A member that speaks BGP: a node or the rack."""
+    """A member that speaks BGP: a node, a rack or the spine."""
 
     name: str
     asn: int
     router_id: IPv4Address
     subnets: tuple[Prefix, ...]  # announced, with an unreachable route behind each
     prefixes: tuple[Prefix, ...]  # announced as they are
-    networks: tuple[PodNetwork, ...]  # empty in the rack
+    networks: tuple[PodNetwork, ...]  # empty but in nodes
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,16 +120,26 @@ class Topology:
     """A whole lab. `name` makes its namespaces and its directory unique on the machine."""
 
     name: str
+    layout: Layout
     rack: RackKind
     nodes: tuple[Router, ...]
-    rack_router: Router | None
+    racks: tuple[Router, ...]
+    spine: Router | None
     client: str | None
     links: tuple[Link, ...]
+    timers: Timers
+    pools: tuple[VipPool, ...] = ()
+    sources: tuple[Prefix, ...] = ()  # further addresses of the client, all of them its own
+
+    @property
+    def rack_router(self) -> Router | None:
+        """The rack of a lab that has one."""
+        return self.racks[0] if len(self.racks) == 1 else None
 
     @property
     def routers(self) -> tuple[Router, ...]:
         """Every member that speaks BGP, the nodes first."""
-        return (*self.nodes, self.rack_router) if self.rack_router else self.nodes
+        return (*self.nodes, *self.racks, *((self.spine,) if self.spine else ()))
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -135,6 +170,21 @@ class Topology:
                 if (here.member, there.member) == (member, other):
                     return here
         raise LabError(f"lab {self.name}: there is no link between {member} and {other}")
+
+    def pool(self, name: str) -> VipPool:
+        """The pool of that name."""
+        for pool in self.pools:
+            if pool.name == name:
+                return pool
+        raise LabError(f"lab {self.name}: there is no pool {name!r} of virtual IPs")
+
+    def uphill(self, member: str) -> End:
+        """The end of whom a member with one link gets its routes from: of a node its rack's."""
+        for link in self.links:
+            for here, there in ((link.left, link.right), (link.right, link.left)):
+                if here.member == member:
+                    return there
+        raise LabError(f"lab {self.name}: {member} has no link")
 
     def ends(self, member: str) -> tuple[End, ...]:
         """All link ends inside a member."""
@@ -169,48 +219,3 @@ class Topology:
 def namespace_prefix(name: str) -> str:
     """What a lab's namespaces are named with. Lab names hold no dash: no lab's prefix begins another's."""
     return f"anypod-{name}-"
-
-
-def plan(name: str, rack: RackKind) -> Topology:
-    """The lab's address plan: two nodes, and a rack with a client behind it unless `rack` is NONE."""
-    if not NAME.fullmatch(name):
-        raise LabError(f"lab name {name!r} is not usable; use 1 to 16 of a-z and 0-9, like --name lab")
-    if rack is RackKind.NONE:
-        link = Link(_end("node1", "uplink", 12, 1), _end("node2", "uplink", 12, 2))
-        nodes = tuple(
-            _node(index, NODE_ASNS[0], link_end) for index, link_end in ((1, link.left), (2, link.right))
-        )
-        return Topology(name, rack, nodes, None, None, (link,))
-    links = tuple(
-        Link(_end(member, "uplink", number, 2), _end("rack", f"to-{member}", number, 1))
-        for member, number in (("node1", 1), ("node2", 2), ("client", 3))
-    )
-    nodes = tuple(_node(i, asn, links[i - 1].left) for i, asn in enumerate(NODE_ASNS, start=1))
-    clients = tuple(a.network for a in links[2].right.addresses)
-    rack_id = _router_id(links[0].right)
-    return Topology(name, rack, nodes, Router("rack", RACK_ASN, rack_id, (), clients, ()), "client", links)
-
-
-def _end(member: str, device: str, number: int, host: int) -> End:
-    """Link `number`: 192.0.2.(16n)/28 and 2001:db8:0:n::/64, documentation ranges (RFC 5737, RFC 3849)."""
-    v4 = ip_interface(f"192.0.2.{16 * number + host}/28")
-    v6 = ip_interface(f"2001:db8:0:{number:x}::{host:x}/64")
-    return End(member, device, (v4, v6))
-
-
-def _router_id(end: End) -> IPv4Address:
-    return IPv4Address(str(end.address(4)))
-
-
-def _node(index: int, asn: int, uplink: End) -> Router:
-    """A node announces its pod subnets and the shared service ranges, which every node announces alike.
-
-    Its second network lies outside the pod subnets: a pod there is announced by its own address.
-    """
-    pods = (ip_network(f"10.244.{index}.0/24"), ip_network(f"fd00:10:244:{index}::/64"))
-    single = (ip_network(f"203.0.113.{16 * index}/28"), ip_network(f"2001:db8:f:{index}::/64"))
-    networks = (PodNetwork("pods", "cni0", pods), PodNetwork("single", "cni1", single))
-    return Router(f"node{index}", asn, _router_id(uplink), pods, SERVICE_RANGES, networks)
-
-
-SERVICE_RANGES: tuple[Prefix, ...] = (ip_network("10.96.0.0/16"), ip_network("fd00:10:96::/112"))

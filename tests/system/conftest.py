@@ -13,7 +13,7 @@ import pytest
 
 from lab import rig
 from lab.installed import PLUGIN, Installation
-from lab.topology import plan
+from lab.plan import plan
 from tests.system.compare_rig import REFERENCE, Both, Side
 from tests.system.containerd_rig import Containerd
 from tests.system.plugin_node import Node

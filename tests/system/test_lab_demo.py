@@ -16,7 +16,8 @@ from click.testing import CliRunner
 from lab import leftovers, netns, rig
 from lab.cli import lab as lab_commands
 from lab.commands import attempt, run
-from lab.topology import RackKind, namespace_prefix, plan
+from lab.plan import plan
+from lab.topology import RackKind, namespace_prefix
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -14,7 +14,8 @@ import pytest
 from lab import measure, netns, observe, routing
 from lab.commands import run
 from lab.monitor import RouteMonitor
-from lab.topology import SERVICE_RANGES, RackKind
+from lab.plan import SERVICE_RANGES
+from lab.topology import RackKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable

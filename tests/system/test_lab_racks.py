@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lab import measure, netns, observe
-from lab.topology import SERVICE_RANGES, RackKind
+from lab.plan import SERVICE_RANGES
+from lab.topology import RackKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable

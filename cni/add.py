@@ -27,14 +27,7 @@ from cni.attach import (
     pod_mac,
 )
 from cni.bridge import gateway_holder, with_gateway
-from cni.errors import (
-    ADDRESS_CONFLICT,
-    ALREADY_ATTACHED,
-    EXHAUSTED,
-    HOST_PORT_TAKEN,
-    UNSUPPORTED_FIELD,
-    CniError,
-)
+from cni.errors import ADDRESS_CONFLICT, ALREADY_ATTACHED, EXHAUSTED, HOST_PORT_TAKEN, CniError
 from cni.netns import SELF, enter, open_netns
 from cni.network import BUILT_IN, NO_IPAM, PodAddress
 from cni.prepared import prepare_for, prepared_bridge, remembered
@@ -42,12 +35,13 @@ from cni.request import parse_request
 from cni.results import Interface, Result, parse_previous
 from cni.spec import network_name
 from cni.store import Store, state_dir
+from cni.sysctl import ignore_redirects
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cni.elements import Element, ElementSocket
+    from cni.anycast import Endpoint
     from cni.link import Link
     from cni.network import PodRoute
     from cni.prepared import Remembered
@@ -59,18 +53,30 @@ def add(call: Call, conf: dict[str, object], version: str) -> dict[str, object]:
     """Attaches the pod; the result in the shape of `version`. Undone whole where a step fails."""
     network_name(conf)
     request = parse_request(call, conf)
-    earlier = _earlier(call, conf, version)
+    earlier = parse_previous(conf, version)
+    if earlier is not None and earlier.inside(call.ifname) is not None:
+        from cni.chained import join
+
+        return join(call, conf, version, earlier)
     netns = open_netns(call.netns, call.own_netns)
     store = Store(state_dir(conf))
     known = remembered(store, conf, version)
     kernel = Kernel()
+    if known.network.chained:
+        from cni.chained import alone
+
+        raise alone(call)
+    endpoint = None
+    if request.vips or known.network.gives_vips:
+        from cni.anycast import virtual_ips
+
+        endpoint = virtual_ips(call, known.network, request, kernel)
     bridge = prepared_bridge(store, kernel, known, bool(request.ports))
-    addition = Addition(call, known, bridge, request, store, kernel)
+    addition = Addition(call, known, bridge, request, store, kernel, endpoint)
     try:
         addition.reserve(posix.fstat(netns).st_ino)
         host = addition.make(netns, conf)
-        if not store.stands(call.container, call.ifname, call.started):
-            raise overtaken(call)
+        addition.stand()
         # From here on it stands: a runtime that ends us now has to say DEL.
         signal(SIGTERM, SIG_IGN)
     except BaseException as error:
@@ -81,19 +87,6 @@ def add(call: Call, conf: dict[str, object], version: str) -> dict[str, object]:
     store.close()
     result = addition.result(host)
     return (result if earlier is None else result.behind(earlier)).json(version)
-
-
-def _earlier(call: Call, conf: dict[str, object], version: str) -> Result | None:
-    """What the plugins before this one in the list made; CniError 2 where that is the interface asked for."""
-    earlier = parse_previous(conf, version)
-    for one in earlier.interfaces if earlier is not None else ():
-        if one.name == call.ifname and one.sandbox:
-            raise CniError(
-                UNSUPPORTED_FIELD,
-                f"prevResult: an earlier plugin of the list made {call.ifname} already; put anypod first,"
-                " or take that plugin out",
-            )
-    return earlier
 
 
 def _from_file(path: str) -> dict[str, object]:
@@ -109,7 +102,14 @@ class Addition:
     """One ADD on its way: what it recorded and made so far, and how to take that back."""
 
     def __init__(
-        self, call: Call, known: Remembered, bridge: Link, request: Request, store: Store, kernel: Kernel
+        self,
+        call: Call,
+        known: Remembered,
+        bridge: Link,
+        request: Request,
+        store: Store,
+        kernel: Kernel,
+        endpoint: Endpoint | None,
     ) -> None:
         self._call = call
         self._known = known
@@ -118,13 +118,18 @@ class Addition:
         self._request = request
         self._store = store
         self._kernel = kernel
+        self._endpoint = endpoint
         self._owner = (call.container, call.ifname)
         self._host_ifname = host_ifname(*self._owner)
         self._addresses: list[PodAddress] = []
         self._routes: Sequence[PodRoute] = ()
         self._dns = request.dns or known.network.dns or _from_file(known.network.resolv_conf)
         self._mac = b""
-        self._elements: list[Element] = []
+        self._claims = None
+        if request.ports or known.network.macspoofchk:
+            from cni.claims import Claims
+
+            self._claims = Claims(call, request, known.network.macspoofchk)
         self._own_netns = posix.open(SELF, posix.O_RDONLY | posix.O_CLOEXEC)
         self._delegated = False
         self._recorded = False
@@ -147,13 +152,15 @@ class Addition:
 
     def _reserve(self, netns_inode: int) -> None:
         network, call = self._network, self._call
-        self._elements = []
         self._store.begin()
         record = Allocation(network.name, *self._owner, call.netns, self._host_ifname, ())
         record.netns_inode = netns_inode
         record.ipam = network.ipam if network.ipam != NO_IPAM else ""
         record.pod = self._request.pod
         record.detail = self._request.detail()
+        if self._endpoint is not None:
+            record.detail["vips"] = self._endpoint.texts()
+            self._endpoint.refuse_taken(self._store)
         self._store.attach(record, self._call.started)
         if network.ipam == BUILT_IN:
             self._addresses = allocate(self._store, network, self._request.ips, self._owner)
@@ -165,16 +172,11 @@ class Addition:
         self._recorded = True
 
     def _claim(self) -> None:
-        """With the addresses known: what the pod gets in nftables' sets."""
-        if self._request.ports:
-            from cni.portmap import elements
-
-            self._elements += elements(self._request.ports, self._addresses)
-        if self._network.macspoofchk:
-            from cni.elements import spoof_elements
-
-            self._elements += spoof_elements(self._host_ifname, self._mac)
-        self._store.claim(self._elements, self._owner)
+        """With the addresses known: what the pod gets in nftables' sets, and which leads to its virtual IPs."""
+        if self._endpoint is not None:
+            self._endpoint.route(self._addresses)
+        if self._claims is not None:
+            self._claims.record(self._store, self._addresses, self._host_ifname, self._mac)
 
     # ---- the kernel
 
@@ -189,10 +191,15 @@ class Addition:
 
             alias = owner_alias(network.name, *self._owner)
             limit(kernel, host, self._request.bandwidth, ifb_ifname(*self._owner), alias)
-        nftables = self._open_nftables()
+        if self._claims is not None:
+            self._claims.open()
         configure(call, netns, self._mac, network, self._addresses, self._all_routes())
-        if nftables is not None:
-            self._put(nftables)
+        if network.anycast is not None:
+            ignore_redirects(call.ifname)
+        if self._endpoint is not None:
+            self._endpoint.serve()
+        if self._claims is not None:
+            self._claims.put(self._store)
         if not network.host_only:
             await_port(kernel, host)
         return host
@@ -220,30 +227,19 @@ class Addition:
         if self._addresses:
             prepare_for(self._store, self._kernel, self._known, self._bridge, self._addresses)
 
-    def _open_nftables(self) -> ElementSocket | None:
-        # In the node's namespace: the process stays in the pod's once it is there.
-        if not self._elements:
-            return None
-        from cni.elements import ElementSocket
-
-        return ElementSocket()
-
-    def _put(self, nftables: ElementSocket) -> None:
-        """While the record is held: a DEL comes before, and this ADD sees it, or behind, and removes them."""
-        self._store.begin()
-        if not self._store.stands(*self._owner, self._call.started):
-            raise overtaken(self._call)
-        nftables.put(self._elements)
-        self._store.commit()
-        if self._request.ports:
-            from cni.portmap import flush_stale_udp
-
-            flush_stale_udp(nftables, self._elements)
-
     def _all_routes(self) -> list[PodRoute]:
         return self._network.routes_with(self._addresses, self._routes)
 
     # ---- the end
+
+    def stand(self) -> None:
+        """Sees to it that no DEL came, and with that says that the virtual IPs are served."""
+        if self._endpoint is not None:
+            stands = self._endpoint.record(self._store)
+        else:
+            stands = self._store.stands(*self._owner, self._call.started)
+        if not stands:
+            raise overtaken(self._call)
 
     def result(self, host: Link) -> Result:
         """What was made."""
@@ -270,6 +266,8 @@ class Addition:
             enter(self._own_netns)
             self._store.rollback()
             deleted = self._recorded and not self._stands()
+            if self._endpoint is not None:
+                self._endpoint.undo(self._store, self._kernel)
             if self._delegated:
                 self._give_back(conf)
             self._kernel.delete_made()

@@ -30,15 +30,15 @@ class Book:
         """See `cni.ipam.Book`."""
         query = (
             "SELECT ip FROM address WHERE network = ? AND family = ? AND ip = ?"
-            " AND (container IS NOT NULL OR pool = ?)"
+            " AND (container IS NOT NULL OR pool = ?) UNION ALL SELECT ip FROM vip WHERE ip = ?"
         )
-        return self._ip(query, (_family(ip), ip, pool)) is not None
+        return self._ip(query, (_family(ip), ip, pool, ip)) is not None
 
     def longest_released(self, pool: str, but: bytes, before: int) -> bytes | None:
         """See `cni.ipam.Book`."""
         query = (
             "SELECT ip FROM address WHERE network = ? AND pool = ? AND released < ? AND ip != ?"
-            " ORDER BY released LIMIT 1"
+            " AND NOT EXISTS (SELECT 1 FROM vip WHERE vip.ip = address.ip) ORDER BY released LIMIT 1"
         )
         return self._ip(query, (pool, before, but))
 
@@ -46,7 +46,8 @@ class Book:
         """See `cni.ipam.Book`."""
         query = (
             "SELECT ip FROM address WHERE network = ? AND family = ? AND ip BETWEEN ? AND ?"
-            " AND released IS NOT NULL AND ip != ? ORDER BY released LIMIT 1"
+            " AND released IS NOT NULL AND ip != ? AND NOT EXISTS (SELECT 1 FROM vip WHERE vip.ip = address.ip)"
+            " ORDER BY released LIMIT 1"
         )
         return self._ip(query, (_family(first), first, last, but))
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from cni.elements import Element
     from cni.link import Link
     from cni.network import Network, PodRoute
+    from cni.request import Request
     from cni.results import Result
     from cni.spec import Call
 
@@ -40,7 +41,13 @@ def check(call: Call, conf: dict[str, object], version: str) -> None:
     known = remembered(store, conf, version)
     held = store.allocation(call.container, call.ifname)
     elements = store.elements(call.container, call.ifname)
+    vips = store.vips(call.container, call.ifname)
     store.close()
+    request = parse_request(call, conf)
+    if known.network.chained:
+        enter(netns)
+        _check_vips(known.network, request, call, vips)
+        return
     if held is None or held.network != name:
         raise CniError(CHECK_FAILED, f"network {name} has no allocation for {call.container}/{call.ifname}")
     if held.ipam:
@@ -51,7 +58,7 @@ def check(call: Call, conf: dict[str, object], version: str) -> None:
     _check_node(kernel, known, call)
     if elements:
         _check_elements(elements)
-    limits = parse_request(call, conf).bandwidth
+    limits = request.bandwidth
     if limits is not None:
         from cni.bandwidth import check as check_limits
 
@@ -60,6 +67,7 @@ def check(call: Call, conf: dict[str, object], version: str) -> None:
     told = _told(previous, call)
     enter(netns)
     _check_pod(Kernel(), known.network, call, {*held.addresses, *told.addresses}, told)
+    _check_vips(known.network, request, call, vips)
 
 
 class Told:
@@ -81,6 +89,13 @@ def _told(previous: Result, call: Call) -> Told:
             told.mac, told.mtu = one.mac, one.mtu
             told.addresses = [address.text() for address, of in previous.ips if of == index]
     return told
+
+
+def _check_vips(network: Network, request: Request, call: Call, vips: Sequence[bytes]) -> None:
+    if vips or request.vips or network.gives_vips:
+        from cni.anycast import check as check_served
+
+        check_served(call, vips)
 
 
 def _check_elements(elements: Sequence[Element]) -> None:

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from cni.elements import FAMILIES
 from cni.errors import IO_FAILURE, CniError
+from cni.healthcheck import load as load_check
 from cni.jsonio import parse
 from cni.network import load
+from cni.pools import load as load_pools
 from cni.spec import is_identifier, is_ifname
 from cni.sqlite import Connection, DatabaseError, connect
 from cni.statefile import (
@@ -23,7 +25,7 @@ from cni.statefile import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 BUSY_SECONDS = 5.0
 HEADER = 100
@@ -164,17 +166,10 @@ def _wrong_texts(db: Connection, version: int) -> Iterator[str]:
     ):
         if not (is_identifier(container) and is_ifname(ifname) and is_identifier(network)) or "\0" in netns:
             yield f"an attachment has the name {ascii(container)[:80]}/{ascii(ifname)[:80]}"
-    for (compiled,) in db.execute("SELECT compiled FROM network"):
-        if not _reads(compiled):
-            yield "the compiled form of a network can't be read"
-    if version < 2:
-        return
-    for (detail,) in db.execute("SELECT detail FROM attachment WHERE detail != ''"):
-        if not isinstance(_parsed(detail), dict):
-            yield "the details of an attachment can't be read"
-    for (set_name,) in db.execute("SELECT DISTINCT set_name FROM element"):
-        if set_name not in FAMILIES:
-            yield f"there is an element of an unknown set {ascii(set_name)[:80]}"
+    for since, query, reads, what in _READ_BY:
+        for (text,) in db.execute(query) if version >= since else ():
+            if not reads(text):
+                yield f"{what} can't be read: {ascii(text)[:80]}"
 
 
 def _parsed(text: str) -> Any:
@@ -184,9 +179,32 @@ def _parsed(text: str) -> Any:
         return None
 
 
+def _is_object(text: str) -> bool:
+    return isinstance(_parsed(text), dict)
+
+
+def _is_check(health: str) -> bool:
+    try:
+        load_check(_parsed(health))
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
 def _reads(compiled: str) -> bool:
     try:
-        load(_parsed(compiled))
+        network = load(_parsed(compiled))
+        if network.anycast is not None:
+            load_pools(network.anycast)
     except (TypeError, ValueError, AttributeError, KeyError):
         return False
     return True
+
+
+# Texts that have a form of their own: the version that first had them, and what reads them.
+_READ_BY: tuple[tuple[int, str, Callable[[str], bool], str], ...] = (
+    (1, "SELECT compiled FROM network", _reads, "the compiled form of a network"),
+    (2, "SELECT detail FROM attachment WHERE detail != ''", _is_object, "the details of an attachment"),
+    (2, "SELECT DISTINCT set_name FROM element", FAMILIES.__contains__, "the set of an element"),
+    (3, "SELECT DISTINCT health FROM vip WHERE health != ''", _is_check, "the health check of a virtual IP"),
+)

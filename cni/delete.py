@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from cni.elements import Element
     from cni.spec import Call
+    from cni.store import Served
 
 OWN_IPAM = ("", "host-local")
 
@@ -28,8 +29,14 @@ def delete(call: Call, conf: dict[str, object]) -> None:
     try:
         store = Store(state_dir(conf))
         recorded = store.ipam(call.container, call.ifname)
-        store.release(call.container, call.ifname, remove_elements)
+        served = store.release(
+            call.container, call.ifname, remove_elements, lambda served: _leave(call, store, served)
+        )
         store.close()
+        if served:
+            from cni.anycast import take_out
+
+            take_out(Kernel(), served)
     except DamagedError:
         # The links stay for now: the state file is made anew from them, and DEL runs again.
         raise
@@ -37,6 +44,12 @@ def delete(call: Call, conf: dict[str, object]) -> None:
         remove(call, conf, recorded)
         raise
     remove(call, conf, recorded)
+
+
+def _leave(call: Call, store: Store, served: Sequence[Served]) -> None:
+    from cni.anycast import leave
+
+    leave(call, store, served)
 
 
 def remove(call: Call, conf: dict[str, object], recorded: str = BUILT_IN) -> None:

@@ -162,6 +162,7 @@ class Collection:
         release.carry_out()
         release.leave_word()
         self.store.commit()
+        release.take_out(self._kernel)
 
     def reserved(self) -> list[Owner]:
         """Attachments of which only the record is left, because another plugin gave their addresses."""

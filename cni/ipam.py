@@ -28,7 +28,7 @@ if TYPE_CHECKING:
             """Remembers `to` as the pool's next address."""
 
         def passes(self, pool: str, ip: bytes) -> bool:
-            """Whether the cursor has to go past `ip`: it is held, or waits in this pool's queue."""
+            """Whether the cursor has to go past `ip`: it is held or a virtual IP, or waits in this pool's queue."""
 
         def longest_released(self, pool: str, but: bytes, before: int) -> bytes | None:
             """The first released of those that wait in the pool's queue, if it was before that time."""

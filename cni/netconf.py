@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cni.errors import INVALID_CONFIG, UNSUPPORTED_FIELD, CniError
 from cni.network import BUILT_IN, NO_IPAM, Network, PodRoute
+from cni.poolconf import anycast
 from cni.ranges import address, check_gateways, check_sets, flat, range_sets, subnet
 from cni.schema import checked, wrong
 from cni.spec import is_identifier
@@ -61,6 +62,8 @@ def compile_network(conf: dict[str, Any], version: str) -> Network:
         fields["resolv_conf"] = "" if _has_dns(conf) else conf["ipam"].get("resolvConf", "")
     fields["range_sets"] = [[one for _, one in ranges] for ranges in sets]
     fields["mtu"] = _mtu(conf, sets)
+    if "anycast" in conf:
+        fields["anycast"] = anycast(conf["anycast"], sets).compiled()
     fields["dns"] = {key: conf["dns"][key] for key in DNS_KEYS if conf.get("dns", {}).get(key)}
     return Network(conf["name"], **fields)
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 # Part of the key under which a compiled netconf is remembered: raise it with any change of this form.
-FORM = 2
+FORM = 3
 
 
 def ip_text(ip: bytes) -> str:
@@ -161,6 +161,7 @@ class Network:
         ("dns", {}),
         # Path of a file whose name servers are told where `dns` says nothing.
         ("resolv_conf", ""),
+        ("anycast", None),
     )
     __slots__ = ("name", *(field for field, _ in DEFAULTS))
 
@@ -188,6 +189,8 @@ class Network:
     routes: Sequence[PodRoute]
     dns: dict[str, object]
     resolv_conf: str
+    # Compiled, which `pools.load` reads for those who ask; None where the netconf has no such key.
+    anycast: dict[str, Any] | None
 
     def __init__(self, name: str, **fields: object) -> None:
         self.name = name
@@ -202,6 +205,16 @@ class Network:
             if gateway and not any(len(one.dst) == len(gateway) and one.prefixlen == 0 for one in routes):
                 routes.append(PodRoute(bytes(len(gateway)), 0, gateway))
         return routes
+
+    @property
+    def chained(self) -> bool:
+        """Whether pods are another plugin's, which stands before this one in the list."""
+        return self.anycast is not None and self.ipam == NO_IPAM
+
+    @property
+    def gives_vips(self) -> bool:
+        """Whether pods get virtual IPs that do not ask."""
+        return self.anycast is not None and bool(self.anycast["vips"])
 
     def ranges(self) -> list[Range]:
         """All ranges of all sets."""

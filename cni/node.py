@@ -40,7 +40,9 @@ def prepare(network: Network, ports: bool = False, held: Iterable[str] = ()) -> 
         nft.check_command(key)
     kernel = Kernel()
     bridge = _bridge(kernel, network)
-    hold(kernel, network, bridge, own_gateways(network))
+    holder = hold(kernel, network, bridge, own_gateways(network))
+    if network.anycast is not None:
+        sysctl.send_no_redirects(holder.name)
     nft.install(network, ports, held)
 
 

@@ -2,7 +2,8 @@
 
 Gone is an attachment whose end on the node does not exist any more, and whose namespace is not
 there, is another one by now, or has had time enough to get its link. A link goes with its namespace,
-so what is gone has no address in use.
+so what is gone has no address in use. A pod of another plugin, which has virtual IPs of ours, is gone
+with its namespace alone.
 """
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ if TYPE_CHECKING:
     from cni.owned import OwnedLink
     from cni.store import Store
 
-    # Container, interface name, network, path and inode of the namespace, time of the ADD, plugin of the addresses.
-    Record = tuple[str, str, str, str, int, int, str]
+    # Container, interface name, network, path and inode of the namespace, time of the ADD, plugin of the addresses,
+    # name of the end on the node.
+    Record = tuple[str, str, str, str, int, int, str, str]
 
-RECORDS = "SELECT container, ifname, network, netns, netns_inode, created, ipam FROM attachment"
+RECORDS = "SELECT container, ifname, network, netns, netns_inode, created, ipam, host_ifname FROM attachment"
 # The kernel takes a namespace's links away some time after the namespace.
 LINK_SECONDS = 1.0
 LINK_POLL = 0.02
@@ -66,11 +68,15 @@ def _sorted(records: list[Record], links: list[OwnedLink]) -> tuple[list[Record]
     gone: list[Record] = []
     leaving = 0
     for record in records:
-        container, ifname, network, netns, inode, created, _ = record
+        container, ifname, network, netns, inode, created, _, host = record
         if not created:
             continue  # taken back before; what another plugin reserved for it ends with DEL or GC
         left = _has_left(netns, inode, created)
-        if alive & {host_ifname(container, ifname), owner_alias(network, container, ifname)}:
+        if not host:
+            # Another plugin made its links, and anypod came behind it: what is left is the namespace to go by.
+            if left:
+                gone.append(record)
+        elif alive & {host_ifname(container, ifname), owner_alias(network, container, ifname)}:
             leaving += left
         elif left or now() - created > ADD_SECONDS * 10**9:
             gone.append(record)
@@ -96,12 +102,13 @@ def _forget(store: Store, kernel: Kernel, gone: list[Record], links: list[OwnedL
 
     release = Release(store)
     store.begin()
-    for container, ifname, _, _, _, created, ipam in gone:
+    for container, ifname, _, _, _, created, ipam, _ in gone:
         # Another call may have been quicker, and the attachment may have been made anew since.
         if store.stands(container, ifname, created):
             release.add(container, ifname, ipam)
     release.carry_out()
     store.commit()
+    release.take_out(kernel)
     limits = {ifb_ifname(record[0], record[1]) for record in gone}
     delete_links(kernel, [link for link in links if link.name in limits])
     return release.count

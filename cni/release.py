@@ -8,8 +8,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from cni.attach import Kernel
     from cni.elements import Element
-    from cni.store import Store
+    from cni.store import Served, Store
 
 
 class Release:
@@ -18,6 +19,7 @@ class Release:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._owners: list[tuple[str, str, str]] = []
+        self._served: list[Served] = []
 
     @property
     def count(self) -> int:
@@ -41,7 +43,7 @@ class Release:
             if ipam:
                 self._strip(container, ifname)
             else:
-                self._store.forget(container, ifname, _removed)
+                self._served += self._store.forget(container, ifname, _removed)
 
     def leave_word(self) -> None:
         """Makes an ADD of one of them that is under way undo itself, as DEL does."""
@@ -50,9 +52,17 @@ class Release:
                 "INSERT OR REPLACE INTO tombstone VALUES (?, ?, ?)", (container, ifname, now())
             )
 
+    def take_out(self, kernel: Kernel) -> None:
+        """Behind the transaction: no next-hop group leads to them any more."""
+        if self._served:
+            from cni.anycast import take_out
+
+            take_out(kernel, self._served)
+
     def _strip(self, container: str, ifname: str) -> None:
         """Forgets all but the record itself: another plugin has a reservation, and only DEL or GC can tell it."""
         owner = (container, ifname)
+        self._served += self._store.unserve(*owner)
         self._store.execute("DELETE FROM element WHERE container = ? AND ifname = ?", owner)
         self._store.execute("DELETE FROM address WHERE container = ? AND ifname = ?", owner)
         # Its ADD, should it go on after all, does not find it under its own time any more.

@@ -23,7 +23,20 @@ MAX_BURST = 0xFFFFFFFF << 3
 class Request:
     """Rates in bits per second, bursts in bits; 0 for no limit. Addresses are packed, empty for any."""
 
-    __slots__ = ("aliases", "annotations", "bandwidth", "dns", "ips", "mac", "pod", "ports")
+    __slots__ = (
+        "aliases",
+        "annotations",
+        "bandwidth",
+        "check",
+        "dns",
+        "ips",
+        "mac",
+        "pod",
+        "ports",
+        "vips",
+        "vips_key",
+        "weight",
+    )
 
     def __init__(self) -> None:
         self.ips: list[bytes] = []
@@ -36,6 +49,11 @@ class Request:
         self.aliases: list[str] = []
         self.annotations: dict[str, str] = {}
         self.pod = ""
+        # Virtual IPs, the key that asks for them, the compiled health check, the weight; empty and 0 for not said.
+        self.vips: list[bytes] = []
+        self.vips_key = ""
+        self.check = ""
+        self.weight = 0
 
     def detail(self) -> dict[str, object]:
         """What the state file keeps for those who look up a pod; empty where there is nothing."""
@@ -47,7 +65,8 @@ def _shown(value: object) -> str:
     return ascii(value)[:80]
 
 
-def _wrong(key: str, value: object, why: str) -> CniError:
+def wrong(key: str, value: object, why: str) -> CniError:
+    """CniError 7 that names key, value and, in `why`, the fix."""
     return CniError(INVALID_CONFIG, f"{key}: {_shown(value)} is {why}")
 
 
@@ -66,6 +85,10 @@ def parse_request(call: Call, conf: dict[str, object]) -> Request:
         # Runtimes send an empty value of a capability that a pod does not use.
         if value:
             read(request, f"runtimeConfig.{name}", value)
+    if request.annotations or runtime.get("anycast"):
+        from cni.vips import read as read_vips
+
+        read_vips(request, runtime.get("anycast"), request.annotations)
     return request
 
 
@@ -73,11 +96,11 @@ def _object(key: str, value: object) -> dict[str, object]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise _wrong(key, value, "no JSON object")
+        raise wrong(key, value, "no JSON object")
     return value
 
 
-def _fields(key: str, value: object, *names: str) -> dict[str, object]:
+def fields(key: str, value: object, *names: str) -> dict[str, object]:
     """An object whose names may be in any case, as Go reads JSON: containerd sends `HostPort` (go-cni's types.go)."""
     known = {name.lower(): name for name in names}
     return {known.get(name.lower(), name): one for name, one in _object(key, value).items()}
@@ -85,17 +108,18 @@ def _fields(key: str, value: object, *names: str) -> dict[str, object]:
 
 def _list(key: str, value: object) -> list[object]:
     if not isinstance(value, list):
-        raise _wrong(key, value, "no list")
+        raise wrong(key, value, "no list")
     if len(value) > MAX_ITEMS:
         raise CniError(INVALID_CONFIG, f"{key}: has {len(value)} entries; at most {MAX_ITEMS} are taken")
     return value
 
 
-def _strings(key: str, value: object) -> list[str]:
+def strings(key: str, value: object) -> list[str]:
+    """A list of strings of bounded lengths."""
     found = []
     for one in _list(key, value):
         if not isinstance(one, str) or len(one) > MAX_TEXT:
-            raise _wrong(key, one, f"no string of at most {MAX_TEXT} characters")
+            raise wrong(key, one, f"no string of at most {MAX_TEXT} characters")
         found.append(one)
     return found
 
@@ -114,7 +138,7 @@ def _ips(call: Call, args: dict[str, object], runtime: dict[str, object]) -> lis
     """The addresses that are asked for; for each family, the source that goes before the others."""
     sources = []
     for key, place in (("runtimeConfig.ips", runtime), ("args.cni.ips", args)):
-        sources.append([_address(key, one) for one in _strings(key, place.get("ips") or [])])
+        sources.append([_address(key, one) for one in strings(key, place.get("ips") or [])])
     text = call.args.get("IP", "")
     sources.append([_address("CNI_ARGS IP", text, INVALID_ENVIRONMENT)] if text else [])
     chosen: list[bytes] = []
@@ -150,27 +174,28 @@ def _parse_mac(text: object) -> bytes:
 
 
 def _dns(request: Request, key: str, value: object) -> None:
-    place = _fields(key, value, "servers", "searches", "options")
+    place = fields(key, value, "servers", "searches", "options")
     names = (("nameservers", "servers"), ("search", "searches"), ("options", "options"))
     request.dns = {
-        ours: _strings(f"{key}.{theirs}", place[theirs]) for ours, theirs in names if place.get(theirs)
+        ours: strings(f"{key}.{theirs}", place[theirs]) for ours, theirs in names if place.get(theirs)
     }
 
 
-def _number(key: str, value: object, least: int, most: int) -> int:
+def whole(key: str, value: object, least: int, most: int) -> int:
+    """A whole number within bounds."""
     # A whole number is one in JSON however it is written: 8080.0.
     number = int(value) if isinstance(value, float) and value.is_integer() else value
     if type(number) is not int or not least <= number <= most:
-        raise _wrong(key, value, f"no whole number from {least} to {most}")
+        raise wrong(key, value, f"no whole number from {least} to {most}")
     return number
 
 
 def _bandwidth(request: Request, key: str, value: object) -> None:
-    place = _fields(key, value, "ingressRate", "ingressBurst", "egressRate", "egressBurst")
+    place = fields(key, value, "ingressRate", "ingressBurst", "egressRate", "egressBurst")
     found = []
     for direction in ("ingress", "egress"):
-        rate = _number(f"{key}.{direction}Rate", place.get(f"{direction}Rate") or 0, 0, (1 << 63) - 1)
-        burst = _number(f"{key}.{direction}Burst", place.get(f"{direction}Burst") or 0, 0, (1 << 63) - 1)
+        rate = whole(f"{key}.{direction}Rate", place.get(f"{direction}Rate") or 0, 0, (1 << 63) - 1)
+        burst = whole(f"{key}.{direction}Burst", place.get(f"{direction}Burst") or 0, 0, (1 << 63) - 1)
         if (rate == 0) != (burst == 0):
             unset, other = ("Burst", "Rate") if rate else ("Rate", "Burst")
             raise CniError(
@@ -178,7 +203,7 @@ def _bandwidth(request: Request, key: str, value: object) -> None:
                 f"{key}.{direction}{unset}: is missing; set it together with {direction}{other}",
             )
         if burst > MAX_BURST:
-            raise _wrong(f"{key}.{direction}Burst", burst, "more than 4 GB; lower it")
+            raise wrong(f"{key}.{direction}Burst", burst, "more than 4 GB; lower it")
         found += [rate, burst]
     if any(found):
         request.bandwidth = (found[0], found[1], found[2], found[3])
@@ -187,18 +212,18 @@ def _bandwidth(request: Request, key: str, value: object) -> None:
 def _ports(request: Request, key: str, value: object) -> None:
     for number, one in enumerate(_list(key, value)):
         here = f"{key}[{number}]"
-        place = _fields(here, one, "hostPort", "containerPort", "protocol", "hostIP")
-        host = _number(f"{here}.hostPort", place.get("hostPort") or 0, 0, 65535)
+        place = fields(here, one, "hostPort", "containerPort", "protocol", "hostIP")
+        host = whole(f"{here}.hostPort", place.get("hostPort") or 0, 0, 65535)
         if host == 0:
             continue  # a port that is only told, not mapped
-        inner = _number(f"{here}.containerPort", place.get("containerPort"), 1, 65535)
+        inner = whole(f"{here}.containerPort", place.get("containerPort"), 1, 65535)
         name = place.get("protocol") or "tcp"
         protocol = PROTOCOLS.get(name.lower(), 0) if isinstance(name, str) else 0
         if not protocol:
-            raise _wrong(f"{here}.protocol", name, "none of tcp, udp and sctp")
+            raise wrong(f"{here}.protocol", name, "none of tcp, udp and sctp")
         ip = place.get("hostIP") or ""
         if not isinstance(ip, str):
-            raise _wrong(f"{here}.hostIP", ip, "no string")
+            raise wrong(f"{here}.hostIP", ip, "no string")
         address = _address(f"{here}.hostIP", ip) if ip else b""
         port = (protocol, address, host, inner)
         if port not in request.ports:
@@ -208,7 +233,7 @@ def _ports(request: Request, key: str, value: object) -> None:
 def _aliases(request: Request, key: str, value: object) -> None:
     # Podman sends them by network.
     lists = value.values() if isinstance(value, dict) else (value,)
-    request.aliases = [alias for one in lists for alias in _strings(key, one)]
+    request.aliases = [alias for one in lists for alias in strings(key, one)]
 
 
 def _annotations(request: Request, key: str, value: object) -> None:
@@ -216,7 +241,7 @@ def _annotations(request: Request, key: str, value: object) -> None:
         if not name.startswith(OUR_ANNOTATIONS):
             continue
         if not isinstance(text, str) or len(text) > MAX_TEXT:
-            raise _wrong(f"{key} {name[:80]}", text, f"no string of at most {MAX_TEXT} characters")
+            raise wrong(f"{key} {name[:80]}", text, f"no string of at most {MAX_TEXT} characters")
         request.annotations[name] = text
 
 

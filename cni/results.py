@@ -61,6 +61,11 @@ class Result:
         self.routes = list(routes)
         self.dns = dns or {}
 
+    def inside(self, ifname: str) -> Interface | None:
+        """The pod's interface of that name, the last one told."""
+        found = [one for one in self.interfaces if one.name == ifname and one.sandbox]
+        return found[-1] if found else None
+
     def behind(self, earlier: Result) -> Result:
         """This result appended to that of the plugins which stand before in the list."""
         shift = len(earlier.interfaces)

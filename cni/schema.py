@@ -85,6 +85,10 @@ def _message(error: ValidationError) -> str:
         missing = next(name for name in rule if name not in instance)
         inner = f"{key}.{missing}" if key != "netconf" else missing
         return f"{inner}: is missing; set it"
+    if error.validator == "additionalProperties":
+        known: Any = error.schema
+        unknown = next(name for name in instance if name not in known["properties"])
+        return f"{key}: {shown(unknown)} is no key here; known are {', '.join(known['properties'])}"
     if error.validator == "type":
         return f"{key}: {shown(instance)} must be of type {rule}"
     return f"{key}: {shown(instance)} does not keep the rule {error.validator} {shown(rule)}"

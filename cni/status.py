@@ -56,7 +56,8 @@ def _look(directory: str, conf: dict[str, object], version: str, with_log: bool)
         if known is None:
             return
         network, kernel = known.network, Kernel()
-        _check_bridge(kernel, view, network)
+        if not network.chained:
+            _check_bridge(kernel, view, network)
         _check_nft(known)
         if network.require_speaker:
             from cni.speakerfile import check_speaker

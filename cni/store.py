@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cni.allocation import fetch
+from cni.allocation import Vip, fetch
 from cni.errors import (
     ADDRESS_CONFLICT,
     ALREADY_ATTACHED,
@@ -11,8 +11,8 @@ from cni.errors import (
     UNKNOWN_CONTAINER,
     CniError,
 )
-from cni.jsonio import dump
-from cni.network import ip_text
+from cni.jsonio import dump, parse
+from cni.network import ip_text, packed
 from cni.statefile import StateFile, now
 
 TYPE_CHECKING = False
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from cni.network import PodAddress
 
     Remove = Callable[[Sequence["Element"]], object]
+    # A virtual IP that an attachment had, and its next-hop id; 0 for one that was granted and never recorded.
+    Served = tuple[bytes, int]
+    Leave = Callable[[Sequence[Served]], object]
 
 STATE_DIR = "/run/anypod"
 TOMBSTONE_SECONDS = 600
@@ -39,6 +42,10 @@ def state_dir(conf: dict[str, object]) -> str:
             INVALID_CONFIG, f"stateDir: {str(found)[:80]!r} is no absolute path; write it like {STATE_DIR}"
         )
     return text.rstrip("/") or "/"
+
+
+def _stay(_served: Sequence[Served]) -> None:
+    """For a pod whose namespace is left as it is."""
 
 
 class Store(StateFile):
@@ -148,8 +155,8 @@ class Store(StateFile):
         family = 4 if len(address.ip) == 4 else 6
         found = self.execute(
             "SELECT container, ifname FROM address WHERE network = ? AND family = ? AND ip = ?"
-            " AND container IS NOT NULL",
-            (network, family, address.ip),
+            " AND container IS NOT NULL UNION ALL SELECT container, ifname FROM vip WHERE ip = ?",
+            (network, family, address.ip, address.ip),
         ).fetchone()
         if found:
             raise CniError(
@@ -197,6 +204,30 @@ class Store(StateFile):
         """The sets that attachments have elements in."""
         return [row[0] for row in self.execute("SELECT DISTINCT set_name FROM element").fetchall()]
 
+    # ---- virtual IPs
+
+    def serve(self, vip: Vip, owner: tuple[str, str]) -> None:
+        """Records a virtual IP of an attachment. Inside a transaction."""
+        row = (*owner, packed(vip.ip), packed(vip.via), vip.nexthop, vip.weight, vip.health, vip.pool)
+        self.execute("INSERT INTO vip VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+
+    def vips(self, container: str, ifname: str) -> list[bytes]:
+        """The virtual IPs of an attachment."""
+        query = "SELECT ip FROM vip WHERE container = ? AND ifname = ?"
+        return [ip for (ip,) in self.execute(query, (container, ifname)).fetchall()]
+
+    def granted(self, container: str, but: int) -> set[bytes]:
+        """What a container's attachments were granted, served yet or not; all but that of the ADD begun at `but`."""
+        query = "SELECT detail FROM attachment WHERE container = ? AND created NOT IN (0, ?)"
+        return {
+            ip for (detail,) in self.execute(query, (container, but)).fetchall() for ip in _granted(detail)
+        }
+
+    def unserve(self, container: str, ifname: str) -> list[Served]:
+        """Forgets an attachment's virtual IPs, and tells them. Inside a transaction."""
+        query = "DELETE FROM vip WHERE container = ? AND ifname = ? RETURNING ip, nexthop"
+        return self.execute(query, (container, ifname)).fetchall()
+
     # ---- the end of it
 
     def withdraw(self, container: str, ifname: str, started: int, remove: Remove) -> None:
@@ -207,17 +238,23 @@ class Store(StateFile):
             self.forget(container, ifname, remove)
         self.commit()
 
-    def release(self, container: str, ifname: str, remove: Remove) -> None:
-        """DEL: forgets the attachment, queues its addresses, and leaves word for an ADD still on its way."""
+    def release(self, container: str, ifname: str, remove: Remove, leave: Leave = _stay) -> list[Served]:
+        """DEL: forgets the attachment, queues its addresses, and leaves word for an ADD still on its way.
+
+        `leave` takes what it served out of the pod.
+        """
         self.begin()
-        self.forget(container, ifname, remove)
+        served = self.forget(container, ifname, remove)
+        if served:
+            leave(served)
         self.execute("INSERT OR REPLACE INTO tombstone VALUES (?, ?, ?)", (container, ifname, now()))
         self.execute("DELETE FROM tombstone WHERE at < ?", (now() - TOMBSTONE_SECONDS * 10**9,))
         self.commit()
         self.check_in_place()
+        return served
 
-    def forget(self, container: str, ifname: str, remove: Remove) -> None:
-        """Inside a transaction: what `release` does, without word for an ADD.
+    def forget(self, container: str, ifname: str, remove: Remove) -> list[Served]:
+        """Inside a transaction: what `release` does, without word for an ADD. What it served has to leave the kernel.
 
         `remove` takes the elements out of the kernel before their rows go: killed in between, the
         rows stand, and the next DEL finds them.
@@ -227,10 +264,20 @@ class Store(StateFile):
         if elements:
             remove(elements)
             self.execute("DELETE FROM element WHERE container = ? AND ifname = ?", owner)
-        self.execute("DELETE FROM attachment WHERE container = ? AND ifname = ?", owner)
+        served = self.unserve(*owner)
+        query = "DELETE FROM attachment WHERE container = ? AND ifname = ? RETURNING detail"
+        for (detail,) in self.execute(query, owner).fetchall():
+            served += [(ip, 0) for ip in _granted(detail) if ip not in dict(served)]
         self.execute("DELETE FROM address WHERE container = ? AND ifname = ? AND pool = ''", owner)
         self.execute(
             "UPDATE address SET container = NULL, ifname = NULL, released = ?"
             " WHERE container = ? AND ifname = ?",
             (now(), *owner),
         )
+        return served
+
+
+def _granted(detail: str) -> list[bytes]:
+    """The virtual IPs that the details of an attachment name: those of an ADD that did not get to record them."""
+    found = parse(detail) if '"vips":' in detail else None
+    return [packed(text) for text in found["vips"]] if isinstance(found, dict) and "vips" in found else []

@@ -37,6 +37,21 @@ def ensure_forwarding(families: set[int]) -> None:
         ensure("ipv6/conf/all/forwarding", "1")
 
 
+def ignore_redirects(ifname: str) -> None:
+    """Has the namespace take no ICMP redirects from a link; CniError 5 where refused.
+
+    A node sends them to a pod whose virtual IP has an endpoint behind the same bridge, and the pod would stay there.
+    """
+    for key in ("ipv4/conf/all", f"ipv4/conf/{ifname}", f"ipv6/conf/{ifname}"):
+        ensure(f"{key}/accept_redirects", "0")
+
+
+def send_no_redirects(ifname: str) -> None:
+    """Has the node send none through a link, as far as IPv4 goes; for IPv6 the kernel has no such key."""
+    for name in ("all", ifname):
+        ensure(f"ipv4/conf/{name}/send_redirects", "0")
+
+
 def ensure(key: str, value: str) -> None:
     """Sets a key where it is not so already, since /proc/sys may be read-only; CniError 5 where refused."""
     if read(key) in (value, None):

@@ -73,8 +73,9 @@ class View:
         return found
 
     def is_used(self, network: str) -> bool:
-        """Whether the network has any attachment."""
-        return bool(self._scalar("SELECT 1 FROM attachment WHERE network = ? LIMIT 1", (network,)))
+        """Whether the network has any attachment with a link of ours."""
+        query = "SELECT 1 FROM attachment WHERE network = ? AND host_ifname != '' LIMIT 1"
+        return bool(self._scalar(query, (network,)))
 
     def records(self, network: str) -> list[Record]:
         """The network's attachments, for `reclaim.count_gone`."""

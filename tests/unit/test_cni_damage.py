@@ -116,7 +116,7 @@ def test_a_version_that_does_not_fit_the_tables_is_a_flaw(file: Path) -> None:
         ("UPDATE network SET compiled = 'x'", "the compiled form"),
         ("UPDATE cursor SET next = x''", "table cursor has 1 rows"),
         ("UPDATE element SET key = 'k' WHERE container = 'c2'", "table element has 1 rows"),
-        ("UPDATE element SET set_name = 'x' WHERE container = 'c2'", "unknown set"),
+        ("UPDATE element SET set_name = 'x' WHERE container = 'c2'", "the set of an element"),
         ("UPDATE tombstone SET at = 'then'", "table tombstone has 1 rows"),
         ("UPDATE meta SET value = x'00'", "table meta has 1 rows"),
         ("DROP TABLE cursor", "table cursor"),

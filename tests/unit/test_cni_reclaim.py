@@ -115,7 +115,7 @@ def test_gone_is_what_has_no_link_and_no_namespace_or_had_time_to_get_a_link(
     netns = path.replace("{there}", str(tmp_path)).replace("{younger}", str(tmp_path))
     number = tmp_path.stat().st_ino if inode == -1 else inode
     monkeypatch.setattr(reclaim, "all_links", lambda fake: fake.links)
-    record = ("c1", "eth0", "pods", netns, number, now() - age, "")
+    record = ("c1", "eth0", "pods", netns, number, now() - age, "", host_ifname("c1", "eth0"))
     assert count_gone([record], FakeLinks(*links)) == int(gone)  # type: ignore[arg-type]
 
 

@@ -89,8 +89,9 @@ def _routable(address: Address) -> bool:
 
 
 def unreachable_routes(config: Config) -> dict[RouteKey, KernelRoute]:
-    """One behind each announced subnet: a packet to a free address ends here and does not circle."""
+    """One behind each announced subnet and each pool: a packet to a free address ends here and does not circle."""
     if not config.kernel.install:
         return {}
-    routes = (KernelRoute(subnet, UNREACHABLE_METRIC) for subnet in config.announce.subnets.prefixes)
-    return {route.key: route for route in routes}
+    pools = (pool.announcement for pool in config.anycast.pools if not pool.forwards_unknown)
+    prefixes = (prefix for one in (config.announce.subnets, *pools) for prefix in one.prefixes)
+    return {(prefix, UNREACHABLE_METRIC): KernelRoute(prefix, UNREACHABLE_METRIC) for prefix in prefixes}

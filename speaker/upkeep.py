@@ -52,7 +52,13 @@ class Upkeep:
             self.due = self._loop.time()
             self._news.set()
 
-    def compare(self, told: Told, table: Mapping[Prefix, Destination], announced: Collection[Prefix]) -> None:
+    def compare(
+        self,
+        told: Told,
+        table: Mapping[Prefix, Destination],
+        announced: Collection[Prefix],
+        fallbacks: Collection[Prefix] = (),
+    ) -> None:
         """Reads the kernel if that is due, and writes what differs."""
         now = self._loop.time()
         stale = len(self._routes.stale.routes)
@@ -64,7 +70,7 @@ class Upkeep:
                 self._routes.reread()
                 read = self._loop.time()
                 self._pause_ends = read + max(PAUSE, 5 * (read - now))
-            self._routes.sync(table, announced)
+            self._routes.sync(table, announced, fallbacks)
         except OSError as error:
             log.error("kernel routes not read or written", reason=error, retry_seconds=int(RETRY))
             self.due = now + RETRY

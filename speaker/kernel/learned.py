@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from speaker.desired import KernelRoute, NextHop
 from speaker.kernel.resolve import NOWHERE, Offers, Ways, union
-from speaker.prefixes import Nets, PrefixSet, everything_in, never_routed
+from speaker.prefixes import Nets, PrefixSet, everything_in, hosts_in, never_routed
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -36,11 +36,12 @@ class Verdict:
 
 
 class Acceptance:
-    """Whether a learned prefix may be installed: the [accept] table, and never anything of our subnets."""
+    """Whether a learned prefix may be installed: the [accept] table and virtual IPs, and nothing of our subnets."""
 
     def __init__(self, config: Config) -> None:
         self._accept = config.accept
-        self._listed = PrefixSet(config.accept.prefixes)
+        pools = (prefix for pool in config.anycast.pools for prefix in pool.announcement.prefixes)
+        self._listed = PrefixSet([*config.accept.prefixes, *map(hosts_in, pools)])
         self._own = PrefixSet(map(everything_in, config.announce.subnets.prefixes))
 
     def __contains__(self, prefix: Prefix) -> bool:
@@ -59,7 +60,7 @@ class Learned:
         self._accepted = Acceptance(config)
         self._peers = frozenset(peer.address for peer in config.peers if peer.address is not None)
         self._seen: dict[int, tuple[Destination, NextHops]] = {}  # by id(): hashing a prefix is what costs
-        self._fixed: tuple[Collection[Prefix], Collection[Prefix]] = ((), ())  # never installed
+        self._ours: tuple[Collection[Prefix], ...] = ((), (), ())  # announced, of links, fallbacks
         self._offers = Offers()
         self._held: Held | None = None
         self._reached: dict[NextHops, NextHops] = {}
@@ -75,14 +76,16 @@ class Learned:
         held: Held,
         announced: Collection[Prefix] = (),
         stale: Collection[RouteKey] = (),
+        fallbacks: Collection[Prefix] = (),
     ) -> Verdict:
         """The routes that the table calls for.
 
-        `announced` are prefixes of ours, `stale` routes that stay besides and count for the maximum.
+        `announced` are prefixes of ours, for which there are none, but for `fallbacks`: these are virtual IPs, whose
+        learned routes stand behind those to pods here. `stale` are routes that stay besides and count for the maximum.
         """
         if not self._config.kernel.install:
             return Verdict()
-        touched = self._look(table, announced, held.connected)
+        touched = self._look(table, announced, held.connected, fallbacks)
         if touched or held is not self._held:
             touched |= self._resolve(held)
         metric = self._config.kernel.metric
@@ -111,15 +114,13 @@ class Learned:
         table: Mapping[Prefix, Destination],
         announced: Collection[Prefix],
         connected: Collection[Prefix],
+        fallbacks: Collection[Prefix],
     ) -> set[Prefix]:
         """Brings the wanted next hops in step with the table; the prefixes for which they differ."""
+        self._forget(table, (announced, connected, fallbacks))
         before = self._seen
         seen: dict[int, tuple[Destination, NextHops]] = {}
         news: dict[Prefix, NextHops] = {}
-        if (announced, connected) != self._fixed:
-            self._fixed = announced, connected
-            before = {}
-            news = dict.fromkeys(self._offers.hops, NOWHERE)
         count = len(before)
         for prefix, destination in table.items():
             entry = before.get(id(destination))
@@ -135,11 +136,22 @@ class Learned:
         self._seen = seen
         return {prefix for prefix, hops in news.items() if self._offers.put(prefix, hops)}
 
+    def _forget(self, table: Mapping[Prefix, Destination], ours: tuple[Collection[Prefix], ...]) -> None:
+        """Forgets the verdicts on prefixes that became ours, or are no longer."""
+        if ours != self._ours:
+            for now, before in zip(ours, self._ours, strict=True):
+                for prefix in table.keys() & ({*now} ^ {*before}):
+                    self._seen.pop(id(table[prefix]), None)
+            self._ours = ours
+
     def _decide(self, destination: Destination) -> NextHops:
         """The next hops of a destination that may be installed, none of others."""
+        announced, connected, fallbacks = self._ours
         prefix = destination.prefix
-        ours = destination.foreign or destination.ours is not None
-        if ours or any(prefix in nets for nets in self._fixed) or prefix not in self._accepted:
+        ours = destination.ours is not None or prefix in announced
+        if destination.foreign or (ours and prefix not in fallbacks):
+            return NOWHERE
+        if prefix in connected or prefix not in self._accepted:
             return NOWHERE
         return _next_hops(destination)
 

@@ -115,11 +115,19 @@ class Routes:
         self._tried = {}
         self._table.read()
 
-    def sync(self, table: Mapping[Prefix, Destination], announced: Collection[Prefix]) -> None:
-        """Writes the difference. A refused route does not hinder the others, and is tried again after `reread`."""
+    def sync(
+        self,
+        table: Mapping[Prefix, Destination],
+        announced: Collection[Prefix],
+        fallbacks: Collection[Prefix] = (),
+    ) -> None:
+        """Writes the difference. A refused route does not hinder the others, and is tried again after `reread`.
+
+        `fallbacks` are those of the announced prefixes whose learned routes are installed nevertheless.
+        """
         self.in_step = False
         known, written, self._written = self._table.known, self._written, None
-        self._verdict = self._learned.judge(table, known, announced, self.stale.routes)
+        self._verdict = self._learned.judge(table, known, announced, self.stale.routes, fallbacks)
         learned = self._verdict.routes
         self._table.watched = {hop.address for hop in (*self._verdict.off_link, *self._verdict.unresolved)}
         self._tell_left_out()

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from speaker import log
-from speaker.bgp import BgpGlobal, Destination, LearnedPath
+from speaker.bgp import BgpGlobal, Destination, LearnedPath, LocalPath
 from speaker.desired import Held, KernelRoute, NextHop, unreachable_routes
 from speaker.kernel.learned import Learned
 from speaker.kernel.routes import Routes
@@ -305,10 +305,11 @@ class Story:
         self.routes, self.table = started()
         self.told: dict[Prefix, Destination] = {}
         self.announced: set[Prefix] = set()
+        self.fallbacks: set[Prefix] = set()
         self.sync()
 
     def sync(self) -> None:
-        self.routes.sync(self.told, frozenset(self.announced))
+        self.routes.sync(self.told, frozenset(self.announced), frozenset(self.fallbacks))
 
     def learn(self, net: Prefix, hops: list[str]) -> None:
         self.told.pop(net, None)
@@ -320,6 +321,14 @@ class Story:
 
     def announce(self, net: Prefix) -> None:
         self.announced ^= {net}
+
+    def fall_back(self, net: Prefix) -> None:
+        self.fallbacks ^= {net}
+
+    def give(self, net: Prefix, foreign: bool) -> None:
+        """Somebody adds a local path to the daemon, or we do."""
+        ours = None if foreign else LocalPath(net, ip_address(0))
+        self.told[net] = replace(self.told.get(net, learned(net)), ours=ours, foreign=foreign)
 
     def flush(self, net: Prefix) -> None:
         self.table.kernel = {key: route for key, route in self.table.kernel.items() if key[0] != net}
@@ -349,6 +358,8 @@ STEPS = st.one_of(
     step("learn", nets, st.lists(st.sampled_from(HOPS), unique=True, max_size=3)),
     step("read_anew"),
     step("announce", nets),
+    step("fall_back", nets),
+    step("give", nets, st.booleans()),
     step("flush", nets),
     step("refuse", nets),
     step("lead", st.lists(st.just("10.0.0.9"), max_size=1)),
@@ -366,7 +377,10 @@ def test_the_end_is_what_a_fresh_start_would_make_of_it(steps: list[tuple[str, *
     routes, kernel = story.routes, story.table.kernel
     known = story.table.known
     fresh = Learned(story.config).judge(
-        story.told, replace(known, ours=dict(routes.wanted)), frozenset(story.announced)
+        story.told,
+        replace(known, ours=dict(routes.wanted)),
+        frozenset(story.announced),
+        fallbacks=frozenset(story.fallbacks),
     )
     assert routes.wanted == fresh.routes
     assert routes.unresolved == fresh.unresolved

@@ -55,7 +55,8 @@ class Routes:
         self._learned = Learned(config)
         self._verdict = Verdict()
         self._tried: dict[RouteKey, KernelRoute] = {}  # refused as they are, and the kernel is as it was
-        self._said = Verdict()  # of what was left out, as the log has it
+        # What was left out, as the log has it; and of this what nobody has told again since the daemon was lost.
+        self._said = self._unsure = Verdict()
         self._written: Held | None = None  # what the kernel held when the last verdict was written
         self.stale = StaleRoutes(config.stale_routes)
         # The last `sync` went through, with at least some of what was learned.
@@ -87,6 +88,7 @@ class Routes:
 
     def lost(self, now: float) -> None:
         """The daemon is gone: what it told is kept for a while, and put back if a link's flap takes it away."""
+        self._unsure = self._said
         held = {key: route for key, route in self._table.known.ours.items() if route.next_hops}
         self.stale.lost({**held, **self._verdict.routes} if self._config.kernel.install else {}, now)
 
@@ -179,11 +181,7 @@ class Routes:
     # ---- saying so
 
     def _tell_left_out(self) -> None:
-        """Until all has been told anew, what is not there may only not be told yet: nothing is over then."""
-        before, now, maximum = self._said, self._verdict, self._config.accept.maximum
-        if self.stale.waiting:
-            beyond = max(before.beyond_maximum, now.beyond_maximum)
-            now = Verdict(unresolved={**before.unresolved, **now.unresolved}, beyond_maximum=beyond)
+        before, now, maximum = self._said, self._judged_left_out(), self._config.accept.maximum
         self._said = now
         lost = [hop for hop in now.unresolved if hop not in before.unresolved]
         _each(log.warning, "next hop unreachable", lost, self._unreachable)
@@ -193,6 +191,14 @@ class Routes:
             log.warning("accept.maximum reached", maximum=maximum, left_out=now.beyond_maximum)
         elif before.beyond_maximum and not now.beyond_maximum:
             log.info("accept.maximum no longer reached", maximum=maximum)
+
+    def _judged_left_out(self) -> Verdict:
+        """What was so when the daemon was lost is not over before all is told anew, or that itself is."""
+        now, unsure = self._verdict, self._unsure if self.stale.waiting else Verdict()
+        hops = {hop: count for hop, count in unsure.unresolved.items() if hop not in now.unresolved}
+        beyond = 0 if now.beyond_maximum else unsure.beyond_maximum
+        self._unsure = Verdict(unresolved=hops, beyond_maximum=beyond)
+        return Verdict(unresolved={**hops, **now.unresolved}, beyond_maximum=beyond or now.beyond_maximum)
 
     def _unreachable(self, hop: NextHop) -> dict[str, object]:
         why = _why(hop, self._table.known)

@@ -1,8 +1,12 @@
-"""Between a speaker and its gobgpd of any version: passes calls on, and now and then the answers are wrong."""
+"""Between a speaker and its gobgpd of any version: passes calls on, and now and then the answers are wrong.
+
+In front of it passes a relay the bytes on, and now and then ends a connection amid a message.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
 from contextlib import asynccontextmanager
@@ -24,6 +28,8 @@ SEED = int(os.environ.get("ANYPOD_GOBGP_SEED", time.time_ns()))
 
 UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 # What a broken server may say instead of an answer.
+# Bytes of answers after which the relay may cut a connection: within HTTP/2's first frames, or amid a message.
+CUT_AFTER = (1, 600)
 CODES = [
     grpc.StatusCode.UNKNOWN,
     grpc.StatusCode.INTERNAL,
@@ -109,6 +115,70 @@ class Proxy(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # has no [] when
         await context.abort(
             self._random.choice(CODES), self._random.choice(["", "no", "bgp server hasn't started yet"])
         )
+
+
+class Relay:
+    """Passes bytes from a unix socket to another; connections made while `cutting` end after some of the answer."""
+
+    def __init__(self, front: str, back: str, random: Random) -> None:
+        self.cutting = False
+        self.cuts = 0
+        self._front, self._back = (address.removeprefix("unix://") for address in (front, back))
+        self._random = random
+        self._server: asyncio.Server | None = None
+        self._open: set[asyncio.StreamWriter] = set()
+
+    async def start(self) -> None:
+        """Listens."""
+        self._server = await asyncio.start_unix_server(self._serve, self._front)
+
+    def stop(self) -> None:
+        """Lets go of both sides."""
+        if self._server is not None:
+            self._server.close()
+        for writer in list(self._open):
+            writer.transport.abort()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            there, to_there = await asyncio.open_unix_connection(self._back)
+        except OSError:
+            writer.transport.abort()
+            return
+        limit = self._random.randint(*CUT_AFTER) if self.cutting else None
+        self._open |= {writer, to_there}
+        ways = [self._pass(reader, to_there, None), self._pass(there, writer, limit)]
+        await asyncio.wait([asyncio.ensure_future(way) for way in ways], return_when=asyncio.FIRST_COMPLETED)
+        for one in (writer, to_there):
+            one.transport.abort()
+        self._open -= {writer, to_there}
+
+    async def _pass(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, limit: int | None
+    ) -> None:
+        passed = 0
+        with contextlib.suppress(OSError):
+            while data := await reader.read(1 << 16):
+                if limit is not None and self.cutting and passed + len(data) > limit:
+                    writer.write(data[: limit - passed])
+                    await writer.drain()
+                    self.cuts += 1
+                    return
+                passed += len(data)
+                writer.write(data)
+                await writer.drain()
+
+
+@asynccontextmanager
+async def relayed(directory: Path, back: str) -> AsyncIterator[tuple[Relay, str]]:
+    """A relay in front of a proxy or a daemon, and where it listens."""
+    front = f"unix://{directory}/relay.sock"
+    relay = Relay(front, back, Random(SEED))  # noqa: S311
+    await relay.start()
+    try:
+        yield relay, front
+    finally:
+        relay.stop()
 
 
 @asynccontextmanager

@@ -19,7 +19,7 @@ from speaker.gobgp.connect import connect
 from speaker.gobgp.session import DaemonLostError, DaemonRefusedError
 from speaker.settings import Api
 from tests.system.gobgp_daemons import V4, start_daemon
-from tests.system.gobgp_proxy import SEED, Proxy, proxied, seen
+from tests.system.gobgp_proxy import SEED, Proxy, Relay, proxied, relayed, seen
 from tests.system.gobgp_rig import Rig, wait
 from tests.system.gobgp_v4_fake import told
 from tests.system.gobgp_v4_servicer import FakeGobgp4
@@ -42,17 +42,18 @@ class Scene:
 
     def __init__(self, rig: Rig, back: str, front: str) -> None:
         self.node = rig.node
+        self.racks = rig.members[1:]
         self.back = back
         rig.configure([1], ANNOUNCE)
         text = self.node.config.read_text()
         self.node.config.write_text(text.replace(back, front))
 
     async def state(self) -> object:
-        """What the daemon holds and what is in the kernel."""
+        """What the daemon holds, what is in the kernel, and what the racks were told."""
         session = await connect(Api(self.back))
         try:
             routes = [self.node.ip(family, "route", "show", "proto", "177") for family in ("-4", "-6")]
-            return await seen(session), routes
+            return await seen(session), routes, [rack.table() for rack in self.racks]
         finally:
             await session.close()
 
@@ -92,24 +93,26 @@ class Scene:
             found = await self.state()
         return found
 
-    async def shaken(self, proxy: Proxy) -> None:
-        """Rounds of wrong answers; after each everything becomes as it was."""
+    async def shaken(self, proxy: Proxy, relay: Relay) -> None:
+        """Rounds of wrong answers, in every other one cut off anywhere; after each everything becomes as it was."""
         random = Random(SEED)  # noqa: S311
         process = self.node.processes["speaker"]
         calm = await self.settled()
         for number, share in enumerate(SHARES):
             proxy.share = share
+            relay.cutting = bool(number % 2)
             await asyncio.sleep(WRONG_FOR * random.random())
             await proxy.cut()
             await asyncio.sleep(WRONG_FOR)
-            proxy.share = 0.0
+            proxy.share, relay.cutting = 0.0, False
             await self.until(
                 f"all as before round {number}", lambda found: self.connected() and found == calm
             )
             await self.withdraw()
             await self.until(f"a speaker at work after round {number}", lambda found: found == calm)
             assert process.poll() is None, f"seed {SEED}: the speaker ended in round {number}"
-        print("seed", SEED, "wrong answers", proxy.wrongs)
+        print("seed", SEED, "wrong answers", proxy.wrongs, "cuts", relay.cuts)
+        assert relay.cuts >= len(SHARES) // 2, f"seed {SEED}"
         log = self.node.log.read_text()
         assert "Traceback" not in log, f"seed {SEED}: {log[-3000:]}"
         assert self.node.logged('"gobgpd lost"') >= len(SHARES)
@@ -124,12 +127,15 @@ def test_a_speaker_of_a_real_gobgpd_gets_over_wrong_answers(kind: str, tmp_path:
     rig = Rig(tmp_path)
 
     async def run() -> None:
-        async with proxied(tmp_path, f"unix://{rig.node.socket}") as (proxy, front):
+        async with (
+            proxied(tmp_path, f"unix://{rig.node.socket}") as (proxy, back),
+            relayed(tmp_path, back) as (relay, front),
+        ):
             scene = Scene(rig, f"unix://{rig.node.socket}", front)
             rig.node.start_speaker()
             rack = rig.members[1]
             await asyncio.to_thread(wait, "both sessions", lambda: rack.established() == 2, 60)
-            await scene.shaken(proxy)
+            await scene.shaken(proxy, relay)
 
     try:
         rig.rack(1).gobgp("global", "rib", "add", PREFIX, "-a", "ipv4")
@@ -149,10 +155,13 @@ def test_a_speaker_of_a_fake_gobgpd_4_gets_over_wrong_answers(tmp_path: Path) ->
         back = f"unix://{node.socket}"
         await fake.serve(back)
         try:
-            async with proxied(tmp_path, back) as (proxy, front):
+            async with (
+                proxied(tmp_path, back) as (proxy, middle),
+                relayed(tmp_path, middle) as (relay, front),
+            ):
                 scene = Scene(rig, back, front)
                 node.start_speaker()
-                await scene.shaken(proxy)
+                await scene.shaken(proxy, relay)
         finally:
             await fake.stop()
         assert fake.panics == []

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
+from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 import pytest
 
+from lab.monitor import RouteMonitor
 from tests.system.gobgp_rig import ROOT, Member, run, wait
 
 if TYPE_CHECKING:
@@ -16,14 +18,14 @@ if TYPE_CHECKING:
 
     from tests.system.plugin_node import Node
 
-HOSTS = (1, 2, 3)
+HOSTS, ALL = (1, 2, 3), (1, 2, 3, 4)
 ANYPOD = [sys.executable, "-m", "speaker.cli"]
 # All nodes have the same path: each sees a directory of its own there, as on machines of their own.
 RUN = 'mount --bind "$1" "$2"; shift 2; exec "$@"'
 
 
 class Network:
-    """Nodes 10.88.0.1 to .3 and fd88::1 to ::3 on one link, each with a gobgpd."""
+    """Nodes 10.88.0.1 to .4 and fd88::1 to ::4 on one link, each with a gobgpd once it is started."""
 
     def __init__(self, directory: Path) -> None:
         self.file = directory / "cluster.toml"
@@ -33,8 +35,8 @@ class Network:
         self.switch = self.member("switch", directory)
         self.switch.ip("link", "add", "br0", "type", "bridge")
         self.switch.ip("link", "set", "br0", "up")
-        self.nodes = [self.member(f"node-{host}", directory) for host in HOSTS]
-        for host, node in zip(HOSTS, self.nodes, strict=True):
+        self.nodes = [self.member(f"node-{host}", directory) for host in ALL]
+        for host, node in zip(ALL, self.nodes, strict=True):
             self.switch.ip(
                 "link", "add", f"p{host}", "type", "veth", "peer", "name", "eth0", "netns", node.ns
             )
@@ -48,9 +50,11 @@ class Network:
         self.members.append(made)
         return made
 
-    def write(self, design: str, hosts: tuple[int, ...] = HOSTS, reflector: int = 0) -> None:
+    def write(
+        self, design: str, hosts: tuple[int, ...] = HOSTS, reflectors: tuple[int, ...] = (), more: str = ""
+    ) -> None:
         text = (
-            f'[cluster]\ndesign = "{design}"\nasn = 64512\n[gobgpd]\napi = "127.0.0.1:50051"\n'
+            f'[cluster]\ndesign = "{design}"\nasn = 64512\n{more}[gobgpd]\napi = "127.0.0.1:50051"\n'
             f'[state]\ndir = "{self.state}"\n'
         )
         for host in hosts:
@@ -58,7 +62,7 @@ class Network:
                 f'[[node]]\nname = "zone-{host}"\naddresses = ["10.88.0.{host}", "fd88::{host}"]\n'
                 f'subnets = ["10.244.{host}.0/24", "fd00:244:{host}::/64"]\n'
             )
-            if host == reflector:
+            if host in reflectors:
                 text += "reflector = true\n"
         new = self.file.with_suffix(".new")
         new.write_text(text)
@@ -77,7 +81,7 @@ class Network:
         node = self.nodes[host - 1]
         found = {
             other
-            for other in HOSTS
+            for other in ALL
             if other != host
             and node.gateways(f"10.244.{other}.0/24") == {f"10.88.0.{other}"}
             and node.gateways(f"fd00:244:{other}::/64") == {f"fd88::{other}"}
@@ -124,7 +128,7 @@ def test_a_mesh_grows_and_becomes_one_of_reflectors_while_it_runs(network: Netwo
     assert peers(network.nodes[0]) == addresses(2, 3)
     assert not network.nodes[0].logged('event="peer down"')
 
-    network.write("reflectors", reflector=2)
+    network.write("reflectors", reflectors=(2,))
     wait(
         "one reflector",
         lambda: all(peers(network.nodes[host - 1]) == addresses(2) for host in (1, 3)),
@@ -132,6 +136,26 @@ def test_a_mesh_grows_and_becomes_one_of_reflectors_while_it_runs(network: Netwo
     )
     wait("reflected routes", lambda: network.reaches(1, {2, 3}) and network.reaches(3, {1, 2}), seconds=60)
     assert peers(network.nodes[1]) == addresses(1, 3)
+
+
+def test_with_two_reflectors_one_may_fail(network: Network) -> None:
+    network.write("reflectors", ALL, reflectors=(2, 3), more='cluster-id = "10.88.9.9"\n')
+    for node in network.nodes:
+        network.start(node)
+    wait("all reach all", lambda: all(network.reaches(host, {*ALL} - {host}) for host in ALL), seconds=60)
+    clients, second = (network.nodes[0], network.nodes[3]), network.nodes[1]
+    for client in clients:
+        assert peers(client) == addresses(2, 3)
+        table = run("ip", "netns", "exec", client.ns, "gobgp", "-j", "global", "rib")
+        assert '"10.88.9.9"' in table  # CLUSTER_LIST
+    with RouteMonitor(clients[0].ns) as at_1, RouteMonitor(clients[1].ns) as at_4:
+        for name in ("speaker", "gobgpd"):
+            second.kill(name)
+        wait("the failure", lambda: all(peers(client) == addresses(3) for client in clients))
+        wait("no way to it", lambda: network.reaches(1, {3, 4}) and network.reaches(4, {1, 3}))
+    for monitor, other in ((at_1, 4), (at_4, 1)):
+        assert monitor.removed(ip_network(f"10.244.{other}.0/24")) == []
+        assert monitor.removed(ip_network(f"fd00:244:{other}::/64")) == []
 
 
 def test_a_broken_file_is_refused_and_the_old_one_stays_in_force(network: Network) -> None:

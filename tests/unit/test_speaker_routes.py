@@ -213,6 +213,11 @@ def test_while_the_daemon_is_lost_nothing_left_out_is_over(lines: Lines) -> None
     routes.stale.settle(Told.ALL, 120.0)
     routes.sync({}, ())
     over = [line for line in lines.take() if "no longer" in line]
+    # What is told again, and then no more, is over also while others are waited for.
+    routes.lost(121.0)
+    for table in (told, {}):
+        routes.sync(table, ())
+    assert len([line for line in lines.take() if "no longer" in line]) == 2
     assert [line.partition(" ")[2].split()[-1] for line in over] == ["via=10.99.0.1", "maximum=1"]
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from speaker.settings import Config
 
 CNI_VERSION = "1.0.0"
+ANNOTATIONS = "io.kubernetes.cri.pod-annotations"  # how runtimes hand over what a pod asks for
 
 
 def config_for(cluster: Cluster, node: Node) -> Config:
@@ -118,6 +119,9 @@ def conflist(cluster: Cluster, node: Node) -> str:
     ranges = [[{"subnet": str(subnet)} for subnet in subnets] for subnets in by_family if subnets]
     plugin: dict[str, Any] = {"type": "anypod", "bridge": "cni0", "isDefaultGateway": True, **cluster.netconf}
     plugin["ipam"] = {"ranges": ranges, **cluster.netconf.get("ipam", {})}
+    if isinstance(plugin.get("anycast"), dict):
+        plugin["anycast"] = {"pools": _pools(cluster), **plugin["anycast"]}
+        plugin.setdefault("capabilities", {ANNOTATIONS: True})
     state = cluster.common.get("state", {}).get("dir")
     if state:
         plugin["stateDir"] = state
@@ -127,3 +131,9 @@ def conflist(cluster: Cluster, node: Node) -> str:
         raise ConfigError(f"{_name(cluster, node)}: pods.netconf.{error.message}") from None
     whole = {"cniVersion": CNI_VERSION, "name": cluster.network, "plugins": [plugin]}
     return json.dumps(whole, indent=2) + "\n"
+
+
+def _pools(cluster: Cluster) -> list[dict[str, Any]]:
+    """The pools that the speakers know, for all pods to ask for."""
+    pools = cluster.common.get("anycast", {}).get("pool", [])
+    return [{"name": pool["name"], "addresses": pool["prefixes"]} for pool in pools]

@@ -211,6 +211,28 @@ def test_the_conflist_has_a_list_of_ranges_for_each_family() -> None:
     }
 
 
+def test_pods_may_ask_for_virtual_ips_of_the_speakers_pools_or_of_those_that_the_netconf_names() -> None:
+    def plugin(netconf: str) -> dict[str, Any]:
+        pool = '[[anycast.pool]]\nname = "edge"\nprefixes = ["198.51.100.0/24"]\n'
+        whole = built(MESH + pool + netconf)
+        return dict(json.loads(render.conflist(whole, whole.nodes[0]))["plugins"][0])
+
+    annotations = {"io.kubernetes.cri.pod-annotations": True}
+    assert not {"anycast", "capabilities"} & plugin("").keys()
+    empty = plugin("[pods.netconf.anycast]\n")
+    assert empty["anycast"] == {"pools": [{"name": "edge", "addresses": ["198.51.100.0/24"]}]}
+    assert empty["capabilities"] == annotations
+    assert plugin('[pods.netconf.anycast]\nvips = ["198.51.100.9"]\n')["anycast"]["vips"] == ["198.51.100.9"]
+    pools = [{"name": "edge", "addresses": ["198.51.100.0/28"], "namespaces": ["dns"]}]
+    own = plugin(
+        "[pods.netconf]\ncapabilities = {anycast = true}\n"
+        '[[pods.netconf.anycast.pools]]\nname = "edge"\naddresses = ["198.51.100.0/28"]\nnamespaces = ["dns"]\n'
+    )
+    assert (own["anycast"], own["capabilities"]) == ({"pools": pools}, {"anycast": True})
+    with pytest.raises(ConfigError, match=r"pods\.netconf\.anycast: "):
+        plugin("[pods.netconf]\nanycast = 7\n")
+
+
 def test_a_conflist_that_the_plugin_would_refuse_is_not_rendered() -> None:
     whole = built(MESH + "[pods.netconf]\nmtu = 100\n")
     with pytest.raises(

@@ -1,182 +1,138 @@
-"""Three nodes and two racks to whom things happen, and a model of what everybody should know in the end."""
+"""Three nodes and two racks in namespaces of their own, with everything on them running."""
 
 from __future__ import annotations
 
+import contextlib
 import json
-from dataclasses import dataclass, field
-from ipaddress import ip_address, ip_network
+import signal
+import socket
+import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from lab import netns, routing
-from tests.system.gobgp_rig import Member, wait
-from tests.system.peers_rig import configure, hold, join, peer, release
-from tests.system.peers_routers import Bird, Frr, bird_conf, frr_conf
+from lab import netns
+from tests.system.gobgp_rig import Member
+from tests.system.peers_rig import configure, join
+from tests.system.scrape import scrape
+from tests.system.soak_model import NODES, Settings, address, node_asn
+from tests.system.soak_pods import Pods
+from tests.system.soak_racks import BirdRack, FrrRack
+from tests.system.soak_watch import Watch
 
 if TYPE_CHECKING:
-    from speaker.bgp import Address, Prefix
+    from collections.abc import Mapping
 
-RACKS = (1, 2)
-NODES = (1, 2, 3)
-VERSIONS = (4, 6)
-PROTOCOL = "177"
-SETTLED_SECONDS = 90
-Table = dict["Prefix", frozenset["Address"]]
+METRICS = "127.0.0.1:9179"
+ANSWER_SECONDS = 15
+STARTED_SECONDS = 20  # then it answers to whoever asks
+ASKED = (0, -signal.SIGTERM, -signal.SIGKILL)  # how a speaker ends that was asked to
 
 
-def address(version: int, rack: int, node: int, host: int) -> str:
-    """On the link between a rack (host 1) and a node (host 2)."""
-    return f"10.{90 + rack}.{node}.{host}" if version == 4 else f"fd{90 + rack}:{node}::{host}"
+@dataclass(slots=True)
+class Life:
+    """A speaker's process, from its start to its end by our hand; both in seconds since 1970."""
+
+    pid: int
+    began: float
+    ended: float = 0.0
+    by: int = 0
 
 
-def prefix(text: str) -> Prefix:
-    return ip_network(text)
-
-
-@dataclass
 class Node:
-    """A node and what its configuration and its pods are now."""
+    """A node: its processes, pods, and what it should be doing."""
 
-    number: int
-    member: Member
-    racks: set[int] = field(default_factory=lambda: set(RACKS))
-    extra: bool = False
-    med: int = 0
-    pods: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def subnets(self) -> tuple[str, str]:
-        return f"10.244.{self.number}.0/24", f"fd24:{self.number}::/64"
-
-    @property
-    def peers(self) -> set[str]:
-        return {address(version, rack, self.number, 1) for rack in self.racks for version in VERSIONS}
-
-    def announced(self, version: int) -> set[Prefix]:
-        """All that it announces of one family."""
-        texts = [*self.subnets, *self.pods.values(), *([f"10.96.{self.number}.0/24"] if self.extra else [])]
-        return {found for found in map(prefix, texts) if found.version == version}
+    def __init__(self, number: int, directory: Path, plugin: Path) -> None:
+        self.number = number
+        self.member = Member(f"node{number}", directory)
+        self.settings = Settings(number)
+        self.pods = Pods(plugin, self.member, self.settings)
+        self.lives: list[Life] = []
 
     def write(self) -> None:
-        """Writes its speaker.toml."""
-        peers = "".join(
-            peer(address(version, rack, self.number, 1), 65500 + rack)
-            for rack in sorted(self.racks)
-            for version in VERSIONS
-        )
-        extra = f'prefixes = ["10.96.{self.number}.0/24"]\n' if self.extra else ""
-        med = f"med = {self.med}\n" if self.med else ""
-        announce = f"[announce]\nsubnets = {json.dumps(self.subnets)}\n{extra}{med}"
-        # No regular comparison comes to the rescue of what an event should have caused.
-        body = f"{peers}{announce}[timers]\nstale-routes = 20\nresync = 900\n"
-        configure(self.member, 65000 + self.number, f"10.9.0.{self.number}", "", body)
+        """Writes its speaker.toml and password files, each whole."""
+        for rack, side in self.settings.sides.items():
+            file = self.member.directory / f"rack{rack}.password"
+            text = f"{side.password or 'none'}\n"
+            if not file.exists() or file.read_text() != text:
+                new = file.with_suffix(".new")
+                new.write_text(text)
+                new.chmod(0o600)
+                new.rename(file)
+        number, body = self.number, self.settings.body(self.member.directory)
+        configure(self.member, node_asn(number), f"10.9.0.{number}", "", body, METRICS)
 
-    def hold(self, container: str, pod: str) -> None:
-        hold(self.member, container, pod)
-        self.pods[container] = pod
+    def start_speaker(self) -> None:
+        began = time.time()
+        self.member.start_speaker()
+        self.lives.append(Life(self.member.processes["speaker"].pid, began))
 
-    def release(self, container: str) -> None:
-        release(self.member, container)
-        del self.pods[container]
+    def end_speaker(self, number: signal.Signals) -> None:
+        assert self.member.processes["speaker"].poll() is None, f"node{self.number}'s speaker has ended"
+        status = self.member.kill("speaker", number)
+        assert status in ASKED, f"node{self.number}'s speaker: {status}"
+        self.lives[-1].ended, self.lives[-1].by = time.time(), number
 
-    def kernel(self) -> Table:
-        """Its kernel's learned routes; own subnets are unreachable and have no next hop."""
-        return {
-            route.prefix: route.gateways
-            for version in VERSIONS
-            for route in routing.routes(self.member.ns, version)
-            if route.protocol == PROTOCOL
-        }
+    def speaks(self) -> bool:
+        """Whether its speaker runs, and has for long enough to answer everybody."""
+        last = self.lives[-1]
+        return not last.ended and time.time() > last.began + STARTED_SECONDS
+
+    def status(self) -> dict[str, Any]:
+        """What the status socket says; empty while there is none."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+            client.settimeout(ANSWER_SECONDS)
+            try:
+                client.connect(str(self.member.directory / "state" / "speaker" / "speaker.sock"))
+                with client.makefile("rb") as stream:
+                    return dict(json.loads(stream.read() or b"{}"))
+            except OSError:
+                if self.speaks():
+                    raise
+                return {}
+
+    def metrics(self) -> Mapping[str, float]:
+        """Values by name and labels; none while nobody serves them."""
+        try:
+            return scrape(self.member.ns)
+        except OSError:
+            if self.speaks():
+                raise
+            return {}
 
     def usage(self, name: str) -> tuple[int, int]:
-        """Open descriptors and resident KiB of one of its processes."""
+        """Open descriptors of one of its processes, without gobgpd's BGP sessions, and resident KiB."""
         process = Path("/proc", str(self.member.processes[name].pid))
         resident = (process / "status").read_text().partition("VmRSS:")[2].split()[0]
-        return len(list((process / "fd").iterdir())), int(resident)
+        sessions = self.member.established() if name == "gobgpd" else 0
+        return len(list((process / "fd").iterdir())) - sessions, int(resident)
 
-
-class FrrRack(Frr):
-    """Rack 1: FRR."""
-
-    prefixes: set[str]
-
-    def text(self) -> str:
-        lines, activate = ["no bgp default ipv4-unicast"], dict.fromkeys(VERSIONS, "")
-        for node in NODES:
-            for version in VERSIONS:
-                neighbour = f"neighbor {address(version, 1, node, 2)}"
-                lines += [f"{neighbour} remote-as {65000 + node}", f"{neighbour} timers connect 1"]
-                activate[version] += f"{neighbour} activate\n"
-        own = "".join(f"network {one}\n" for one in sorted(self.prefixes))
-        return frr_conf(65501, 1, "\n".join(lines), activate[4] + own, activate[6])
-
-    def begin(self) -> None:
-        self.start_frr(self.text())
-
-    def toggle(self, one: str) -> None:
-        self.prefixes ^= {one}
-        self.settings("bgpd").write_text(self.text())
-        no = "" if one in self.prefixes else "no "
-        self.vtysh("configure", "router bgp 65501", "address-family ipv4 unicast", f"{no}network {one}")
-
-    def end(self) -> None:
-        self.kill("bgpd")
-
-    def restart(self) -> None:
-        self.start_daemon("bgpd")
-
-
-class BirdRack(Bird):
-    """Rack 2: BIRD."""
-
-    prefixes: set[str]
-
-    def text(self) -> str:
-        own = " ".join(f"route {one} blackhole;" for one in sorted(self.prefixes))
-        sessions = [
-            f"protocol bgp node{node}_{version} {{ local {address(version, 2, node, 1)} as 65502;"
-            f" neighbor {address(version, 2, node, 2)} as {65000 + node};"
-            " connect delay time 1; connect retry time 1; error wait time 1, 2; hold time 9;"
-            f" ipv{version} {{ import all; export where source = RTS_BGP || source = RTS_STATIC; }}; }}"
-            for node in NODES
-            for version in VERSIONS
-        ]
-        return bird_conf(2, f"protocol static {{ ipv4; {own} }}", *sessions)
-
-    def begin(self) -> None:
-        self.start_bird(self.text())
-
-    def toggle(self, one: str) -> None:
-        self.prefixes ^= {one}
-        self.write(self.text())
-        self.birdc("configure")
-
-    def end(self) -> None:
-        self.kill("bird")
-
-    def restart(self) -> None:
-        self.start_bird(self.text())
+    def close(self) -> None:
+        self.pods.close()
+        self.member.close()
 
 
 class Soak:
-    """All of them, and what is to be expected."""
+    """All of them."""
 
-    def __init__(self, directory: Path) -> None:
-        self.members: list[Member] = []
+    def __init__(self, directory: Path, plugin: Path) -> None:
+        self.nodes: dict[int, Node] = {}
         self.racks: dict[int, FrrRack | BirdRack] = {}
+        self.watch: Watch | None = None
         try:
-            self.build(directory)
+            self._build(directory, plugin)
         except BaseException:
             self.close()
             raise
 
-    def build(self, directory: Path) -> None:
-        for number, kind in ((1, FrrRack), (2, BirdRack)):
-            rack = kind(f"rack{number}", directory, number)
-            rack.prefixes = {f"10.20{number}.0.0/16", "10.200.0.0/16"}
-            self.racks[number] = rack
-            self._add(rack)
-        self.nodes = {n: Node(n, self._add(Member(f"node{n}", directory))) for n in NODES}
+    def _build(self, directory: Path, plugin: Path) -> None:
+        self.racks[1] = self.frr = FrrRack("rack1", directory, 1)
+        self.racks[2] = self.bird = BirdRack("rack2", directory, 2)
+        for number in NODES:
+            self.nodes[number] = Node(number, directory, plugin)
+        members: list[Member] = [*self.racks.values(), *(node.member for node in self.nodes.values())]
+        for member in members:
+            netns.configure(member.ns)  # no duplicate detection, and addresses stay when a link goes down
         for n, node in self.nodes.items():
             for r, rack in self.racks.items():
                 join(node.member, f"rack{r}", rack, f"node{n}")
@@ -184,76 +140,24 @@ class Soak:
                     member.ip("address", "add", f"{address(4, r, n, host)}/24", "dev", device)
                     member.ip("address", "add", f"{address(6, r, n, host)}/64", "dev", device)
 
-    def _add(self, member: Member) -> Member:
-        self.members.append(member)
-        netns.configure(member.ns)  # no duplicate detection, and addresses stay when a link goes down
-        return member
-
     def up(self) -> None:
+        self.watch = Watch({number: node.member.ns for number, node in self.nodes.items()})
         for rack in self.racks.values():
             rack.begin()
         for node in self.nodes.values():
             node.write()
             node.member.start_gobgpd()
-            node.member.start_speaker()
+            node.start_speaker()
 
-    def expected(self, here: Node) -> Table:
-        """The kernel routes that this node should have: only what a rack knows that it has a session with."""
-        table: Table = {prefix(subnet): frozenset() for subnet in here.subnets}
-        known: dict[Prefix, set[Address]] = {}
-        for rack in here.racks:
-            others = [node for node in self.nodes.values() if node is not here and rack in node.racks]
-            for version in VERSIONS:
-                told = set().union(*(node.announced(version) for node in others))
-                told |= {
-                    found for found in map(prefix, self.racks[rack].prefixes) if found.version == version
-                }
-                hop = ip_address(address(version, rack, here.number, 1))
-                for one in told:
-                    known.setdefault(one, set()).add(hop)
-        return table | {one: frozenset(hops) for one, hops in known.items()}
-
-    def differences(self) -> list[str]:
-        """What is not as it should be, in kernels and in gobgpds; empty when all is."""
-        return [
-            f"node{n}: {difference}"
-            for n, node in self.nodes.items()
-            for difference in (*self._in_kernel(node), *self._in_daemon(node))
-        ]
-
-    def _in_kernel(self, node: Node) -> list[str]:
-        wanted, kernel = self.expected(node), node.kernel()
-        return [
-            f"{one}: the kernel has {kernel.get(one)}, expected {wanted.get(one)}"
-            for one in sorted(wanted.keys() | kernel.keys(), key=str)
-            if wanted.get(one) != kernel.get(one)
-        ]
-
-    def _in_daemon(self, node: Node) -> list[str]:
-        wanted, found = self.expected(node), []
-        for version in VERSIONS:
-            table = {prefix(text) for text in node.member.table(f"ipv{version}")}
-            due = {one for one in wanted if one.version == version} | node.announced(version)
-            if table != due:
-                found.append(f"gobgpd has {sorted(map(str, table ^ due))} too much or too little")
-        sessions = {entry["conf"]["neighbor_address"] for entry in node.member.neighbours()}
-        if sessions != node.peers or node.member.established() != len(sessions):
-            found.append(f"peers {sorted(sessions)}, {node.member.established()} of them established")
-        return found
-
-    def settle(self) -> None:
-        """Waits until nothing differs any more."""
-        seen: list[str] = []
-
-        def look() -> bool:
-            seen[:] = self.differences()
-            return not seen
-
-        try:
-            wait("all as expected", look, SETTLED_SECONDS)
-        except AssertionError as error:
-            raise AssertionError("\n".join([str(error), *seen])) from None
+    @property
+    def settings(self) -> dict[int, Settings]:
+        return {number: node.settings for number, node in self.nodes.items()}
 
     def close(self) -> None:
-        for member in self.members:
-            member.close()
+        with contextlib.ExitStack() as stack:
+            for member in self.racks.values():
+                stack.callback(member.close)
+            for node in self.nodes.values():
+                stack.callback(node.close)
+            if self.watch is not None:
+                stack.callback(self.watch.close)

@@ -7,16 +7,15 @@ import socket
 from typing import TYPE_CHECKING
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 from pyroute2 import netns
 
 from tests.system.gobgp_rig import Rig, wait
+from tests.system.scrape import PORT, ask, connect, scrape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ANNOUNCE = '[announce]\nsubnets = ["10.244.1.0/24"]\n'
-PORT = 9179
 
 
 @pytest.fixture(scope="module")
@@ -33,63 +32,30 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
         rig.close()
 
 
-def connect(rig: Rig) -> socket.socket:
-    """A connection within the node's namespace: a socket stays where it was made."""
-    here = os.open("/proc/self/ns/net", os.O_RDONLY)
-    try:
-        netns.setns(rig.node.ns)
-        client = socket.create_connection(("127.0.0.1", PORT), 15)
-    finally:
-        netns.setns(here)
-        os.close(here)
-    return client
-
-
-def ask(rig: Rig, request: bytes) -> tuple[str, str]:
-    """The status line and the body of the answer."""
-    with connect(rig) as client, client.makefile("rb") as stream:
-        client.sendall(request)
-        head, _, body = stream.read().partition(b"\r\n\r\n")
-    return head.split(b"\r\n")[0].decode(), body.decode()
-
-
-def scrape(rig: Rig) -> dict[str, float]:
-    """Values by name and labels."""
-    status, body = ask(rig, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
-    assert status == "HTTP/1.1 200 OK"
-    return {
-        "/".join(
-            [sample.name, *(sample.labels[name] for name in ("peer", "asn") if sample.labels)]
-        ): sample.value
-        for family in text_string_to_metric_families(body)
-        for sample in family.samples
-    }
-
-
 def test_values_are_true(rig: Rig) -> None:
     rack = rig.members[1]
-    before = scrape(rig)
+    before = scrape(rig.node.ns)
     assert before["anypod_gobgpd_up"] == before["anypod_in_step"] == before["anypod_config_ok"] == 1
     assert before["anypod_peer_up/10.99.1.2/65101"] == before["anypod_peer_up/fd99:1::2/65101"] == 1
     assert before["anypod_peers_configured"] == 2
     assert before["anypod_paths_wanted"] == before["anypod_paths_announced"] == 1
     for i in range(3):
         rack.gobgp("global", "rib", "add", f"10.6{i}.0.0/16", "-a", "ipv4")
-    wait("the routes", lambda: scrape(rig)["anypod_routes_installed"] == 3)
-    now = scrape(rig)
+    wait("the routes", lambda: scrape(rig.node.ns)["anypod_routes_installed"] == 3)
+    now = scrape(rig.node.ns)
     assert now["anypod_peer_received_prefixes/10.99.1.2/65101"] == 3
     assert now["anypod_peer_advertised_prefixes/10.99.1.2/65101"] == 1
     assert now["anypod_prefixes_learned"] == 3
     assert now["anypod_passes_total"] > before["anypod_passes_total"]
     rack.gobgp("neighbor", "10.99.1.1", "disable")
-    wait("the peer is down", lambda: scrape(rig)["anypod_peer_up/10.99.1.2/65101"] == 0)
-    wait("its routes go", lambda: scrape(rig)["anypod_routes_installed"] == 0)
+    wait("the peer is down", lambda: scrape(rig.node.ns)["anypod_peer_up/10.99.1.2/65101"] == 0)
+    wait("its routes go", lambda: scrape(rig.node.ns)["anypod_routes_installed"] == 0)
     rack.gobgp("neighbor", "10.99.1.1", "enable")
     rig.node.kill("gobgpd")
-    wait("the loss", lambda: scrape(rig)["anypod_gobgpd_up"] == 0)
-    assert scrape(rig)["anypod_gobgpd_losses_total"] == 1
+    wait("the loss", lambda: scrape(rig.node.ns)["anypod_gobgpd_up"] == 0)
+    assert scrape(rig.node.ns)["anypod_gobgpd_losses_total"] == 1
     rig.node.start_gobgpd()
-    wait("it is back", lambda: scrape(rig)["anypod_in_step"] == 1)
+    wait("it is back", lambda: scrape(rig.node.ns)["anypod_in_step"] == 1)
 
 
 @pytest.mark.parametrize(
@@ -106,13 +72,13 @@ def test_values_are_true(rig: Rig) -> None:
 )
 def test_only_metrics_are_served(rig: Rig, request_bytes: bytes, status: str) -> None:
     try:
-        assert ask(rig, request_bytes)[0].split()[1] == status
+        assert ask(rig.node.ns, request_bytes)[0].split()[1] == status
     except ConnectionError:
         assert status == "400"  # who sends that much may be cut off before he reads
 
 
 def test_whoever_dawdles_is_turned_away_and_hinders_nobody(rig: Rig) -> None:
-    slow = [connect(rig) for _ in range(30)]
+    slow = [connect(rig.node.ns) for _ in range(30)]
     try:
         wait("an answer all the same", lambda: _answers(rig), 20)
     finally:
@@ -124,7 +90,7 @@ def test_whoever_dawdles_is_turned_away_and_hinders_nobody(rig: Rig) -> None:
 
 def _answers(rig: Rig) -> bool:
     try:
-        return bool(scrape(rig))
+        return bool(scrape(rig.node.ns))
     except (ConnectionError, AssertionError):
         return False
 

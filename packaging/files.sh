@@ -114,7 +114,7 @@ remove_units() {
         return
     fi
     if systemd_is_booted; then
-        systemctl --quiet disable --now anypod-speaker.service anypod-gobgpd.service
+        systemctl --quiet disable --now anypod-drain.service anypod-speaker.service anypod-gobgpd.service
         # The end of the speaker has started it.
         systemctl stop anypod-dead-man.service
     fi

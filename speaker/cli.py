@@ -19,6 +19,9 @@ F = TypeVar("F", bound="Callable[..., None]")
 
 # Sub-commands that live elsewhere: name -> (module, attribute, what --help says).
 ELSEWHERE = {
+    "doctor": ("speaker.cli_doctor", "doctor", "What this node needs, and what of it is missing."),
+    "drain": ("speaker.cli_drain", "drain", "Move traffic for virtual IPs away from this node or a pod."),
+    "undrain": ("speaker.cli_drain", "undrain", "Take a drain back."),
     "render": ("speaker.cli_render", "render", "A node's files from the configuration of the whole cluster."),
     "lab": ("lab.cli", "lab", "A lab of nodes, racks and clients in network namespaces; the demo."),
 }

@@ -65,8 +65,10 @@ class Held:
     former: set[RouteKey] = field(default_factory=set)
 
 
-def local_paths(announce: Announce, addresses: Iterable[Address]) -> frozenset[LocalPath]:
-    """The node's subnets, the configured prefixes, and each pod address that lies outside the subnets."""
+def local_paths(
+    announce: Announce, addresses: Iterable[Address], vips: Iterable[LocalPath] = ()
+) -> frozenset[LocalPath]:
+    """The node's subnets, the configured prefixes, each pod address that lies outside the subnets, and the VIPs."""
     paths: dict[Prefix, LocalPath] = {}
     for announcement in (announce.subnets, *announce.others):
         for prefix in announcement.prefixes:
@@ -75,6 +77,8 @@ def local_paths(announce: Announce, addresses: Iterable[Address]) -> frozenset[L
         host = ip_network(address)
         if _routable(address) and host not in paths and not inside(host, announce.subnets.prefixes):
             paths[host] = _path(host, announce.hosts)
+    for path in vips:
+        paths.setdefault(path.prefix, path)
     return frozenset(paths.values())
 
 

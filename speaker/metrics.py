@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from speaker import log
+from speaker.anycast.judge import Standing
 from speaker.peers import name_of
 from speaker.serve import BACKLOG, LIMIT, Doorman
 from speaker.status import installed
@@ -40,6 +41,7 @@ class Measures:
         yield from self._process()
         yield from self._peers()
         yield from self._routes()
+        yield from self._vips()
 
     def _process(self) -> Iterator[Metric]:
         speaker, reload = self._speaker, self._reload
@@ -91,6 +93,28 @@ class Measures:
         )
         yield _gauge("routes_beyond_maximum", "Routes left out by accept.maximum", routes.beyond_maximum)
 
+    def _vips(self) -> Iterator[Metric]:
+        anycast = self._speaker.anycast
+        labels = ("vip", "pool")
+        state = _labelled(
+            "vip_state", "1 for the state that a virtual IP is in on this node", (*labels, "state")
+        )
+        endpoints = _labelled("vip_endpoints", "Pods of this node that serve a virtual IP", labels)
+        serving = _labelled("vip_endpoints_serving", "Of those, the ones that take new connections", labels)
+        for verdict in anycast.verdicts.values():
+            of = (str(verdict.vip), verdict.pool.announcement.name if verdict.pool else "")
+            for one in Standing:
+                state.add_metric((*of, one.value), verdict.standing is one)
+            endpoints.add_metric(of, len(verdict.endpoints))
+            serving.add_metric(of, len(verdict.serving))
+        yield from (state, endpoints, serving)
+        yield _gauge("drains", "Drains that stand", len(anycast.drains))
+        yield _gauge(
+            "endpoints_unreachable",
+            "Endpoints that the kernel has no way to",
+            len(anycast.refusals.next_hops),
+        )
+
 
 def _gauge(name: str, text: str, value: float) -> Metric:
     return GaugeMetricFamily(f"anypod_{name}", f"{text}.", value=float(value))
@@ -100,8 +124,8 @@ def _counter(name: str, text: str, value: float) -> Metric:
     return CounterMetricFamily(f"anypod_{name}", f"{text}.", value=float(value))
 
 
-def _labelled(name: str, text: str) -> GaugeMetricFamily:
-    return GaugeMetricFamily(f"anypod_{name}", f"{text}.", labels=("peer", "asn"))
+def _labelled(name: str, text: str, labels: tuple[str, ...] = ("peer", "asn")) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"anypod_{name}", f"{text}.", labels=labels)
 
 
 class MetricsServer:

@@ -15,27 +15,29 @@ from speaker.gobgp.session import DaemonLostError, DaemonRefusedError
 from speaker.kernel.routes import Routes
 from speaker.kernel.stale import Told, told_by
 from speaker.report import standing
+from speaker.takeback import take_back
 from speaker.upkeep import Upkeep
+from speaker.watch import DirectoryWatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from speaker.anycast.keeper import Keeper
     from speaker.bgp import LocalPath, Prefix
     from speaker.follow import Connect
     from speaker.gobgp.session import Event, Session
     from speaker.kernel.fib import Fib
     from speaker.report import Report
     from speaker.settings import Config
-    from speaker.statefile import PodAddresses
+    from speaker.statefile import Pods
 
 # Seconds.
 GATHER = 0.02  # events of one cause come in a bunch
-STATE_POLL = 0.1
+STATE_POLL = 0.1  # between two looks at the state file where nothing tells of a change
 RETRY = 5.0  # after a refusal, which a person has to end
 PEERS_RETRY = 2.0  # after a peer was refused: its neighbour may not be on the link yet
 END_OF_RIB_LOOK = 0.5  # no event tells of it
 STUCK = 300.0  # a pass that takes longer has hung; all its calls are bounded by less
-WITHDRAW = 5.0  # for taking back what was announced, at the end
 
 
 @dataclass(slots=True)
@@ -51,7 +53,7 @@ class Speaker:
     """One node's speaker. `run` returns after `stop`."""
 
     def __init__(
-        self, config: Config, connect: Connect, fib: Fib, pods: PodAddresses, report: Report
+        self, config: Config, connect: Connect, fib: Fib, pods: Pods, keeper: Keeper, report: Report
     ) -> None:
         self.config = config
         self.routes = Routes(config, fib)
@@ -63,9 +65,13 @@ class Speaker:
         self.passes = 0
         self._follower = Follower(config.api, connect, self._on_event, self._lost)
         self._upkeep = Upkeep(fib, self.routes)
+        self.anycast = keeper.anycast
+        self._keeper = keeper
         self._pods = pods
         self._report = report
         self._work = Work()
+        self._wanted_of: tuple[object, ...] = (None, None, None)
+        self._wanted: frozenset[LocalPath] = frozenset()
         self._next: Config | None = None
         self._wake = asyncio.Event()
         self._stop = asyncio.Event()
@@ -102,9 +108,16 @@ class Speaker:
         self.routes.adopt(now)
         self._resync_at = now + self.config.resync
         self._pods.poll()
+        self._keeper.changed = self._wake.set
+        self._keeper.start()
         passes = asyncio.ensure_future(self._passes(ready))
         tasks = [asyncio.ensure_future(self._stop.wait()), passes]
-        beside = (self._follower.run(), self._follow_state(), self._upkeep.run(self._kernel_pass))
+        beside = (
+            self._follower.run(),
+            self._follow_state(),
+            self._keeper.run(),
+            self._upkeep.run(self._kernel_pass),
+        )
         tasks += [asyncio.ensure_future(one) for one in beside]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -112,7 +125,7 @@ class Speaker:
             passes.cancel()
             await asyncio.wait([passes])
             if self._stop.is_set() and self.config.withdraw_on_stop:
-                await self._take_everything_back()
+                await take_back(self._follower.session, self.daemon, self.anycast, self.routes)
             for task in tasks:
                 task.cancel()
             results = await asyncio.gather(*tasks, return_exceptions=True)
@@ -120,22 +133,6 @@ class Speaker:
         for result in results:
             if isinstance(result, Exception):
                 raise result
-
-    async def _take_everything_back(self) -> None:
-        session = self._follower.session
-        try:
-            if session is None:
-                raise DaemonLostError("there is no connection to gobgpd")
-            async with asyncio.timeout(WITHDRAW):
-                await self.daemon.withdraw_all(session)
-        except TimeoutError:
-            log.error("not withdrawn", reason=f"no answer within {WITHDRAW:.0f} s")
-        except (DaemonLostError, DaemonRefusedError) as error:
-            log.error("not withdrawn", reason=error)
-        try:
-            self.routes.clear()
-        except OSError as error:
-            log.error("kernel routes not read or written", reason=error)
 
     def lives(self) -> bool:
         """Whether passes come to an end."""
@@ -195,10 +192,16 @@ class Speaker:
         self._wake.set()
 
     async def _follow_state(self) -> None:
-        while True:
-            if self._pods.poll():
-                self._wake.set()
-            await asyncio.sleep(STATE_POLL)
+        watch = DirectoryWatch(self.config.state_dir)
+        try:
+            while True:
+                if self._pods.poll():
+                    self._keeper.news()
+                    self._wake.set()
+                self._keeper.poll()
+                await watch.wait(STATE_POLL)
+        finally:
+            watch.close()
 
     # ---- one pass
 
@@ -208,6 +211,7 @@ class Speaker:
         if self._next is not None:
             self.config, self._next = self._next, None
             self.daemon.configure(self.config)
+            self._keeper.use(self.config)
             with contextlib.suppress(OSError):  # the kernel is read again below, where that is told
                 self.routes.reload(self.config)
             self._resync_at = now
@@ -216,6 +220,7 @@ class Speaker:
             self._work.everything = True
             self._upkeep.due = now
             self._pods.poll(force=True)
+            self._keeper.news()
         if self._retry_at is not None and now >= self._retry_at:
             self._retry_at = None
             self._work.everything = True
@@ -232,7 +237,11 @@ class Speaker:
 
     def wanted(self) -> frozenset[LocalPath]:
         """What should be announced now."""
-        return local_paths(self.config.announce, self._pods.current)
+        parts = self.config.announce, self._pods.addresses, self.anycast.paths
+        if any(now is not before for now, before in zip(parts, self._wanted_of, strict=True)):
+            self._wanted_of = parts
+            self._wanted = local_paths(*parts)
+        return self._wanted
 
     async def _daemon_pass(self, session: Session) -> None:
         work, self._work = self._work, Work()
@@ -277,7 +286,7 @@ class Speaker:
 
     def _kernel_pass(self) -> None:
         announced = {path.prefix for path in self.wanted()}
-        self._upkeep.compare(self._told(), self.daemon.table, announced)
+        self._upkeep.compare(self._told(), self.daemon.table, announced, self.anycast.fallbacks())
         complete = self.in_step and self.routes.complete
         told = self._report.tell(standing(self.config.peers, self.daemon.peers, complete))
         self._report_at = None if told else self._loop.time() + RETRY

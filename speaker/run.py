@@ -9,16 +9,21 @@ from typing import TYPE_CHECKING
 
 from cni.reader import StateReader
 from speaker import log
+from speaker.anycast.anycast import Anycast
+from speaker.anycast.checker import Checker
+from speaker.anycast.drainfile import DrainFile
+from speaker.anycast.keeper import Keeper
 from speaker.claim import TakenError, claim
 from speaker.config.speaker_toml import ConfigError
 from speaker.gobgp.connect import connect
 from speaker.kernel.fib import Fib
+from speaker.kernel.vips import VipTable
 from speaker.md5 import Md5Watch
 from speaker.metrics import MetricsServer
 from speaker.reconcile import Speaker
 from speaker.reload import Reload
 from speaker.report import Report
-from speaker.statefile import PodAddresses
+from speaker.statefile import Pods
 from speaker.status import StatusSocket, document
 from speaker.systemd import heartbeat, notify, set_dead_man
 
@@ -53,24 +58,34 @@ def run_speaker(load: Callable[[], Config], log_level: str) -> int:
 
 def _with_kernel(load: Callable[[], Config], config: Config) -> int:
     try:
-        fib = Fib(config.kernel)
+        fib, vips = Fib(config.kernel), VipTable(config)
     except OSError as error:
         log.error("no netlink socket", reason=error)
         return 1
     status = 0
     try:
-        asyncio.run(_run(load, config, fib))
+        asyncio.run(_with_checks(load, config, fib, vips))
     except* OSError as errors:
         log.error("speaker failed", reason=errors.exceptions[0])
         status = 1
     finally:
         fib.close()
+        vips.close()
     return status
 
 
-async def _run(load: Callable[[], Config], config: Config, fib: Fib) -> None:
-    pods = PodAddresses(StateReader(config.state_dir) if config.follow_state else None)
-    speaker = Speaker(config, connect, fib, pods, Report(config.state_dir))
+async def _with_checks(load: Callable[[], Config], config: Config, fib: Fib, vips: VipTable) -> None:
+    pods = Pods(StateReader(config.state_dir) if config.follow_state else None)
+    checker = Checker(lambda: keeper.news())  # noqa: PLW0108 - it is made in the next line
+    keeper = Keeper(Anycast(config, vips, checker), vips, pods, DrainFile(config.state_dir))
+    try:
+        await _run(load, Speaker(config, connect, fib, pods, keeper, Report(config.state_dir)), checker)
+    finally:
+        await checker.close()
+
+
+async def _run(load: Callable[[], Config], speaker: Speaker, checker: Checker) -> None:
+    config = speaker.config
     reload = Reload(load, config)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -89,7 +104,7 @@ async def _run(load: Callable[[], Config], config: Config, fib: Fib) -> None:
     log.info("speaker started", asn=config.bgp.asn, peers=len(config.peers))
     set_dead_man(config.dead_man)
     await metrics.listen(config.metrics)
-    work = (reload.run(use), status.run(), md5.run(speaker), heartbeat(speaker.lives))
+    work = (reload.run(use), status.run(), md5.run(speaker), checker.run(), heartbeat(speaker.lives))
     try:
         # If one of them fails, all end: a speaker that half works would look as if it did.
         async with asyncio.TaskGroup() as group:

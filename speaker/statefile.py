@@ -1,4 +1,4 @@
-"""Follows the plugin's state file: which addresses pods hold on this node."""
+"""Follows the plugin's state file: which addresses pods hold on this node, and which virtual IPs they serve."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Protocol
 
 from cni.reader import StateError
 from speaker import log
+from speaker.anycast.endpoints import endpoints
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cni.allocation import Allocation
+    from speaker.anycast.endpoints import Endpoint
     from speaker.bgp import Address
 
 
@@ -31,34 +33,31 @@ class Reader(Protocol):
         """All attachments."""
 
 
-class PodAddresses:
-    """The last addresses that could be read. An unreadable file changes nothing: pods go on living."""
+class Pods:
+    """What could be read last of the pods. An unreadable file changes nothing: pods go on living."""
 
     def __init__(self, reader: Reader | None) -> None:
         self._reader = reader
         self._stamp: object = self
         self._again_at = math.inf
         self._trouble = ""
-        self.current: frozenset[Address] = frozenset()
-        # False until the file could be read once: then `current` says nothing of what pods hold.
+        self.addresses: frozenset[Address] = frozenset()
+        self.endpoints: tuple[Endpoint, ...] = ()
+        # False until the file could be read once: before, the others say nothing of what pods hold.
         self.known = reader is None
 
     def poll(self, force: bool = False) -> bool:
-        """Looks at the file, cheaply while it has not changed; True if the addresses did, or became known."""
+        """Looks at the file, cheaply while it has not changed; True if what pods hold did, or became known."""
         if self._reader is None:
             return False
-        before, known = self.current, self.known
+        before, known = (self.addresses, self.endpoints), self.known
         try:
             # The stamp first: what is written between the two is seen at the next look.
             stamp = self._reader.stamp()
             if stamp == self._stamp and not force and time.monotonic() < self._again_at:
                 return False
             self._stamp, self._again_at = stamp, math.inf
-            self.current = frozenset(
-                ip_interface(text).ip
-                for allocation in self._reader.allocations()
-                for text in allocation.addresses
-            )
+            self._take(self._reader.allocations())
         except StateError as error:
             self._again_at = time.monotonic() + RETRY
             self._complain(str(error))
@@ -67,9 +66,19 @@ class PodAddresses:
         if self._trouble:
             log.info("state file readable again")
             self._trouble = ""
-        return self.current != before or not known
+        return (self.addresses, self.endpoints) != before or not known
+
+    def _take(self, allocations: Sequence[Allocation]) -> None:
+        try:
+            found = endpoints(allocations)
+        except (TypeError, ValueError) as error:
+            raise StateError(f"the state file has a virtual IP that no plugin wrote: {error}") from None
+        self.addresses = frozenset(
+            ip_interface(text).ip for allocation in allocations for text in allocation.addresses
+        )
+        self.endpoints = found
 
     def _complain(self, trouble: str) -> None:
         if trouble != self._trouble:
-            log.error("state file unreadable", reason=trouble, addresses_kept=len(self.current))
+            log.error("state file unreadable", reason=trouble, addresses_kept=len(self.addresses))
         self._trouble = trouble

@@ -11,6 +11,8 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from speaker import log
+from speaker.anycast import show
+from speaker.ask import FILE
 from speaker.peers import name_of
 from speaker.place import make_place, place
 from speaker.serve import BACKLOG, LIMIT, Doorman
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from speaker.reconcile import Speaker
     from speaker.reload import Reload
 
-FILE = "speaker.sock"
+
 # Seconds: for the newest state of the peers, and between two looks at the socket's file.
 FRESH = 2.0
 LOOK = 2.0
@@ -66,6 +68,9 @@ def document(speaker: Speaker, reload: Reload) -> dict[str, object]:
             "unreachable": len(routes.unresolved),
             "next_hops": {str(hop): count for hop, count in islice(routes.unresolved.items(), LISTED)},
         },
+        "virtual_ips": len(speaker.anycast.verdicts),
+        "vips": show.vips(speaker.anycast, table),
+        "drains": show.drains(speaker.anycast, table, speaker.connected and speaker.in_step),
     }
 
 

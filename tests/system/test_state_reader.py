@@ -17,7 +17,7 @@ from cni.network import PodAddress, Range
 from cni.reader import StateReader
 from cni.statefile import now
 from cni.store import Store
-from speaker.statefile import PodAddresses
+from speaker.statefile import Pods
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -135,7 +135,7 @@ def test_a_file_that_is_written_all_the_time_is_read_whole_and_in_order(director
 
     def read() -> None:
         reader = StateReader(str(directory))
-        pods = PodAddresses(reader)
+        pods = Pods(reader)
         newest = looks = 0
         while not done.exists():
             found = reader.allocations()
@@ -145,7 +145,7 @@ def test_a_file_that_is_written_all_the_time_is_read_whole_and_in_order(director
             newest, looks = last, looks + 1
             pods.poll()
         pods.poll()
-        assert {str(address) for address in pods.current} == expected(int(done.read_text()))
+        assert {str(address) for address in pods.addresses} == expected(int(done.read_text()))
         assert looks > 50
 
     writer = multiprocessing.get_context("fork").Process(target=write)

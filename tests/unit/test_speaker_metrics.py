@@ -7,6 +7,7 @@ import io
 import re
 import socket
 from pathlib import Path
+from types import SimpleNamespace
 
 from speaker import log
 from speaker.bgp import BgpGlobal, Peer, PeerStatus, SessionOptions
@@ -16,7 +17,8 @@ from speaker.reconcile import Speaker
 from speaker.reload import Reload
 from speaker.report import Report
 from speaker.settings import Api, Config
-from speaker.statefile import PodAddresses
+from speaker.statefile import Pods
+from tests.unit.anycast_rig import IdleKeeper, endpoint
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "metrics.md"
 CONFIG = Config(BgpGlobal(65001, "10.0.0.1"), Api("unix:///s"))
@@ -24,7 +26,9 @@ CONFIG = Config(BgpGlobal(65001, "10.0.0.1"), Api("unix:///s"))
 
 def parts(directory: Path) -> tuple[Speaker, Reload, Md5Watch]:
     """Of a speaker that has not begun: it touches the kernel only when it runs."""
-    speaker = Speaker(CONFIG, None, None, PodAddresses(None), Report(str(directory)))  # type: ignore[arg-type]
+    keeper = IdleKeeper(CONFIG)
+    keeper.anycast.look((endpoint(1),), (), 0.0, 0.0)
+    speaker = Speaker(CONFIG, None, SimpleNamespace(), Pods(None), keeper, Report(str(directory)))  # type: ignore[arg-type]
     return speaker, Reload(lambda: CONFIG, CONFIG), Md5Watch()
 
 

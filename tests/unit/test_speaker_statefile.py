@@ -12,7 +12,7 @@ from cni.reader import StateReader
 from cni.statefile import now
 from cni.store import Store
 from speaker import log
-from speaker.statefile import PodAddresses
+from speaker.statefile import Pods
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,14 +31,14 @@ def attach(directory: Path, container: str, last: int) -> None:
 
 def test_follows_a_directory_that_does_not_exist_yet(tmp_path: Path) -> None:
     directory = tmp_path / "state"
-    pods = PodAddresses(StateReader(str(directory)))
+    pods = Pods(StateReader(str(directory)))
     assert not pods.known
     assert pods.poll()
-    assert (pods.known, pods.current) == (True, frozenset())
+    assert (pods.known, pods.addresses) == (True, frozenset())
     assert not pods.poll()
     attach(directory, "a", 7)
     assert pods.poll()
-    assert pods.current == {ip_address("10.1.0.7")}
+    assert pods.addresses == {ip_address("10.1.0.7")}
     assert not pods.poll()
     assert not pods.poll(force=True)
 
@@ -46,24 +46,24 @@ def test_follows_a_directory_that_does_not_exist_yet(tmp_path: Path) -> None:
 def test_follows_a_replaced_and_a_removed_file(tmp_path: Path) -> None:
     attach(tmp_path / "one", "a", 7)
     attach(tmp_path / "two", "b", 8)
-    pods = PodAddresses(StateReader(str(tmp_path / "one")))
+    pods = Pods(StateReader(str(tmp_path / "one")))
     assert pods.poll()
     for name in ("state.db", "state.db-wal", "state.db-shm"):
         (tmp_path / "one" / name).unlink(missing_ok=True)
         if (tmp_path / "two" / name).exists():
             (tmp_path / "two" / name).rename(tmp_path / "one" / name)
     assert pods.poll()
-    assert pods.current == {ip_address("10.1.0.8")}
+    assert pods.addresses == {ip_address("10.1.0.8")}
     (tmp_path / "one" / "state.db").unlink()
     assert pods.poll()
-    assert pods.current == frozenset()
+    assert pods.addresses == frozenset()
 
 
 def test_an_unreadable_file_keeps_the_last_addresses_and_is_told_once(tmp_path: Path) -> None:
     stream = io.StringIO()
     log.set_up("info", stream)
     attach(tmp_path, "a", 7)
-    pods = PodAddresses(StateReader(str(tmp_path)))
+    pods = Pods(StateReader(str(tmp_path)))
     pods.poll()
     good = (tmp_path / "state.db").read_bytes()
     for name in ("state.db-wal", "state.db-shm"):
@@ -71,7 +71,7 @@ def test_an_unreadable_file_keeps_the_last_addresses_and_is_told_once(tmp_path: 
     (tmp_path / "state.db").write_bytes(b"no database " * 1000)
     assert not pods.poll()
     assert not pods.poll()
-    assert pods.current == {ip_address("10.1.0.7")}
+    assert pods.addresses == {ip_address("10.1.0.7")}
     (tmp_path / "state.db").write_bytes(good)
     assert not pods.poll()
     events = [line.split(" ", 2)[2] for line in stream.getvalue().splitlines()]
@@ -80,14 +80,14 @@ def test_an_unreadable_file_keeps_the_last_addresses_and_is_told_once(tmp_path: 
 
 
 def test_without_a_reader_nothing_is_followed() -> None:
-    pods = PodAddresses(None)
+    pods = Pods(None)
     assert not pods.poll(force=True)
-    assert pods.current == frozenset()
+    assert pods.addresses == frozenset()
 
 
 def test_a_file_that_was_never_readable_says_nothing_of_what_pods_hold(tmp_path: Path) -> None:
     (tmp_path / "state.db").write_bytes(b"garbage" * 1000)
-    pods = PodAddresses(StateReader(str(tmp_path)))
+    pods = Pods(StateReader(str(tmp_path)))
     assert not pods.poll()
     assert not pods.known
     (tmp_path / "state.db").unlink()
@@ -97,10 +97,10 @@ def test_a_file_that_was_never_readable_says_nothing_of_what_pods_hold(tmp_path:
 
 def test_values_that_no_plugin_wrote_are_an_unreadable_file_and_no_crash(tmp_path: Path) -> None:
     attach(tmp_path, "a", 7)
-    pods = PodAddresses(StateReader(str(tmp_path)))
+    pods = Pods(StateReader(str(tmp_path)))
     pods.poll()
     store = Store(str(tmp_path))
     store.execute("UPDATE address SET ip = x'0102'")
     store.close()
     assert not pods.poll()
-    assert pods.current == {ip_address("10.1.0.7")}
+    assert pods.addresses == {ip_address("10.1.0.7")}

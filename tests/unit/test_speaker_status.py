@@ -7,15 +7,18 @@ import json
 from dataclasses import replace
 from ipaddress import IPv4Network
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
+from speaker.anycast.drain import Drain, Scope
 from speaker.bgp import PeerStatus
 from speaker.reconcile import Speaker
 from speaker.reload import Reload
 from speaker.report import Report
 from speaker.settings import Announcement
-from speaker.statefile import PodAddresses
+from speaker.statefile import Pods
 from speaker.status import LISTED, document
+from tests.unit.anycast_rig import IdleKeeper, endpoint
 from tests.unit.memory_daemon import CONFIG, PEER, SECOND
 
 if TYPE_CHECKING:
@@ -32,7 +35,9 @@ def shown(config: Config, directory: Path) -> dict[str, object]:
     """Of a speaker that has not begun, whose daemon has one of the peers."""
 
     async def show() -> dict[str, object]:
-        speaker = Speaker(config, None, None, PodAddresses(None), Report(str(directory)))  # type: ignore[arg-type]
+        keeper = IdleKeeper(config)
+        keeper.anycast.look((endpoint(1),), (Drain(Scope.NODE, "", "", 0.0),), 0.0, 0.0)
+        speaker = Speaker(config, None, SimpleNamespace(), Pods(None), keeper, Report(str(directory)))  # type: ignore[arg-type]
         speaker.daemon.peers.append(PeerStatus(PEER, "established", uptime=12.7))
         return document(speaker, Reload(lambda: config, config))
 

@@ -1,0 +1,84 @@
+"""The path of a VIP as peers are told it. Pure, but for what `Damper` remembers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from speaker.anycast.judge import Standing, host
+from speaker.bgp import Family, LocalPath
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from speaker.anycast.judge import Verdict
+    from speaker.bgp import Address, Attributes
+    from speaker.settings import Announcement
+
+# RFC 8326: whoever has another way takes that. RFC 4271, 9.1.1 and 9.1.2.2 c: the least preference, the worst MED.
+GRACEFUL_SHUTDOWN = 0xFFFF0000
+LEAST_LOCAL_PREF = 0
+WORST_MED = 0xFFFFFFFF
+# Bytes per second that stand for an endpoint, or a weight of 1: only proportions count.
+BANDWIDTH_UNIT = 1_000_000
+
+
+def path_of(verdict: Verdict, announcement: Announcement, load: int) -> LocalPath | None:
+    """What is announced, as `announcement` says; `load` 0: no link bandwidth. None for a VIP that is withdrawn."""
+    if verdict.standing is Standing.WITHDRAWN:
+        return None
+    attributes = announcement.attributes
+    if load:
+        attributes = replace(attributes, link_bandwidth=load * BANDWIDTH_UNIT)
+    if verdict.standing is Standing.DEPREFERRED:
+        attributes = depreferred(attributes)
+    prefix = host(verdict.vip)
+    return LocalPath(prefix, announcement.next_hop(Family(prefix.version)), attributes)
+
+
+def depreferred(attributes: Attributes) -> Attributes:
+    """The same, so that each other path is better; an export rule prepends for eBGP peers, too."""
+    return replace(
+        attributes,
+        communities=attributes.communities | {GRACEFUL_SHUTDOWN},
+        local_pref=LEAST_LOCAL_PREF,
+        med=WORST_MED,
+        link_bandwidth=None,
+    )
+
+
+@dataclass(slots=True)
+class _Told:
+    """What peers were told last; what they should be told, and since when."""
+
+    load: int
+    wanted: int
+    since: float
+
+
+class Damper:
+    """Lets a changed load through once it has been the same for a while: a rack may move flows for each change."""
+
+    def __init__(self) -> None:
+        self._told: dict[Address, _Told] = {}
+
+    def load(self, vip: Address, wanted: int, damping: float, now: float) -> int:
+        """What to tell of a VIP now. The first number, and one from or to nothing, goes through at once."""
+        told = self._told.get(vip)
+        if told is None or not told.load or not wanted:
+            self._told[vip] = _Told(wanted, wanted, now)
+            return wanted
+        if wanted != told.wanted:
+            told.wanted, told.since = wanted, now
+        if told.wanted != told.load and now >= told.since + damping:
+            told.load = told.wanted
+        return told.load
+
+    def waits(self, vip: Address, damping: float) -> float | None:
+        """When to ask again; None: nothing is held back."""
+        told = self._told.get(vip)
+        return told.since + damping if told and told.wanted != told.load else None
+
+    def keep(self, vips: Collection[Address]) -> None:
+        """Forgets all others."""
+        self._told = {vip: told for vip, told in self._told.items() if vip in vips}

@@ -96,7 +96,7 @@ class Endpoint:
                     " give the network an IPv6 range, or ask for an IPv4 address",
                 )
             for address in addresses:
-                if address.prefixlen < 8 * len(ip) and _same_subnet(address, ip):
+                if _same_subnet(address, ip):
                     raise CniError(
                         ADDRESS_CONFLICT,
                         f"{self._key}: {ip_text(ip)} is in {address.subnet_text()}, the pod's own subnet;"

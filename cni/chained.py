@@ -150,7 +150,13 @@ class Joining:
         record.detail = self._request.detail() | {"vips": endpoint.texts()}
         self._store.begin()
         endpoint.refuse_taken(self._store)
-        self._store.attach(record, call.started)
+        try:
+            self._store.attach(record, call.started)
+        except CniError as error:
+            if error.code == ALREADY_ATTACHED:
+                # The second anypod of a list finds the first one's record.
+                error.message += ", and have anypod once in the list"
+            raise
         self._store.commit()
 
     def undo(self) -> None:

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.system.anycast_rig import ANNOTATIONS, V4, V6, ips, on_lo
+from tests.system.conflist import Attachment, Conflist
+
 if TYPE_CHECKING:
     from lab.installed import Installation
     from tests.system.plugin_node import Node
@@ -24,7 +27,12 @@ def shown(language: str) -> str:
     return str(text)
 
 
-@pytest.mark.parametrize("text", [*CONFLISTS.values(), shown("json")], ids=[*CONFLISTS.keys(), "README.md"])
+ALONE = {name: text for name, text in CONFLISTS.items() if "chained" not in name} | {
+    "README.md": shown("json")
+}
+
+
+@pytest.mark.parametrize("text", ALONE.values(), ids=ALONE.keys())
 def test_conflist_connects_a_pod(node: Node, text: str) -> None:
     conflist: dict[str, Any] = json.loads(text)
     (conf,) = conflist["plugins"]
@@ -35,6 +43,27 @@ def test_conflist_connects_a_pod(node: Node, text: str) -> None:
     assert len(result["ips"]) == len(ranges)
     assert all(node.pings(pod, one["gateway"]) for one in result["ips"])
     node.delete("c1", pod, conf)
+
+
+@pytest.mark.parametrize("name", ["50-anycast.conflist", "60-anycast-chained.conflist"])
+def test_conflist_gives_a_pod_virtual_ips_by_annotation(node: Node, name: str) -> None:
+    conflist: dict[str, Any] = json.loads(CONFLISTS[name])
+    plugins = conflist["plugins"]
+    plugins[-1]["stateDir"] = str(node.state)
+    if len(plugins) > 1:
+        plugins[0]["ipam"]["dataDir"] = f"{node.state}-data"
+    the_list = Conflist(node, plugins, conflist["cniVersion"], conflist["name"])
+    annotations = {"anypod.dev/anycast": f"{V4}, {V6}", "anypod.dev/anycast-check": "tcp://:80"}
+    one = Attachment("c1", node.pod(), capabilities={ANNOTATIONS: annotations})
+    one.args = "IgnoreUnknown=1;K8S_POD_NAMESPACE=dns;K8S_POD_NAME=a"
+    result = the_list.add(one)
+    # The reference bridge's own IPv6 address takes its time.
+    assert all(any(node.pings(one.pod, ip["gateway"]) for _ in range(5)) for ip in result["ips"])
+    assert on_lo(node, one.pod) == {f"{V4}/32", f"{V6}/128"}
+    assert ips(node) == {"c1": [V4, V6]}
+    assert the_list.check(one) == {}
+    assert the_list.delete(one) == {}
+    assert (ips(node), on_lo(node, one.pod), node.links(one.pod)) == ({}, set(), {"lo"})
 
 
 @pytest.mark.parametrize("source", ["examples/speaker.toml", "README.md"])

@@ -119,6 +119,29 @@ def test_gone_is_what_has_no_link_and_no_namespace_or_had_time_to_get_a_link(
     assert count_gone([record], FakeLinks(*links)) == int(gone)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("path", "inode", "age", "gone"),
+    [
+        ("", 0, 0, True),
+        ("/run/netns/not-there", 7, 0, True),
+        ("{there}", 7, 0, True),
+        ("{there}", -1, OLD, False),
+        ("{there}", 0, OLD, False),
+    ],
+)
+def test_a_pod_of_another_plugin_is_gone_with_its_namespace_alone(
+    path: str, inode: int, age: int, gone: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever links there are, and however long ago it was attached."""
+    monkeypatch.setattr(time, "time_ns", lambda: time.time() * 10**9 + 3600 * 10**9)
+    netns = path.replace("{there}", str(tmp_path))
+    number = tmp_path.stat().st_ino if inode == -1 else inode
+    monkeypatch.setattr(reclaim, "all_links", lambda fake: fake.links)
+    record = ("c1", "eth0", "pods", netns, number, now() - age, "", "")
+    for links in ((), ((host_ifname("c1", "eth0"), owner_alias("pods", "c1", "eth0")),)):
+        assert count_gone([record], FakeLinks(*links)) == int(gone)  # type: ignore[arg-type]
+
+
 def test_another_plugins_reservation_keeps_its_record(store: Store) -> None:
     """Only a DEL that calls that plugin ends it. All else is given back."""
     attach(store, 2, "c1", ipam="dhcp")

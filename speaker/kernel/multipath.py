@@ -11,21 +11,29 @@ from speaker import log
 if TYPE_CHECKING:
     from cni.netlink import NetlinkSocket
 
-KEYS = ("ipv4/fib_multipath_hash_policy", "ipv6/fib_multipath_hash_policy")
+FAMILIES = ("ipv4", "ipv6")
+# Addresses, protocol and ports, as the bits of fib_multipath_hash_fields: what makes a connection.
+FIELDS = "55"
 
 
-def hash_by_layer4() -> bool:
-    """Lets the kernel choose by ports, too, unless an operator chose something else; False where it is refused."""
+def hash_by_ports() -> bool:
+    """Lets the kernel choose by ports, too, unless an operator chose something else; False where it is refused.
+
+    Not by policy 1, where there is policy 3 (Linux 5.14): that one takes a number which a packet already has. Packets
+    of pods, which come over a veth, have the sender's own, and it picks another when it has to send something again:
+    the connection would be another pod's from there on.
+    """
     try:
-        for key in KEYS:
-            if sysctl.read(key) == "0":
-                sysctl.ensure(key, "1")
+        for family in FAMILIES:
+            if sysctl.read(f"{family}/fib_multipath_hash_policy") == "0":
+                custom = sysctl.read(f"{family}/fib_multipath_hash_fields") is not None
+                sysctl.ensure(f"{family}/fib_multipath_hash_fields", FIELDS)
+                sysctl.ensure(f"{family}/fib_multipath_hash_policy", "3" if custom else "1")
     except CniError as error:
         log.warning(
             "virtual IPs shared by address alone",
             effect="all connections of a client to a virtual IP go to one pod",
             reason=error.message,
-            fix="sysctl -w net.ipv4.fib_multipath_hash_policy=1 net.ipv6.fib_multipath_hash_policy=1",
         )
         return False
     return True
@@ -41,11 +49,12 @@ def heaviest_weight(socket: NetlinkSocket, number: int, member: int, protocol: i
         for weight in (nexthop.HEAVIEST_BEFORE_6_12 + 1, 1)
     )
     table = nexthop.resilient(1, 1, 0)
-    for body, heaviest in (
+    tries = (
         (heavy + table, nexthop.HEAVIEST),
         (light + table, nexthop.HEAVIEST_BEFORE_6_12),
         (light, 0),
-    ):
+    )
+    for body, heaviest in tries:
         if socket.request_each([nexthop.nexthop_add(body)])[0] is None:
             socket.request_each([nexthop.nexthop_delete(number)])
             return heaviest

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from cni import nexthop, rtnl
 from cni.netlink import NetlinkError, NetlinkSocket
 from speaker import log
-from speaker.kernel.multipath import hash_by_layer4, heaviest_weight
+from speaker.kernel.multipath import hash_by_ports, heaviest_weight
 from speaker.kernel.vipcodec import held_objects, key_of, leads_to
 from speaker.kernel.vipgroups import Rules, VipsHeld, fresh_numbers, plan_vips
 from speaker.kernel.viphops import NextHops
@@ -210,7 +210,7 @@ class VipTable:
     def _try_groups(self, member: int) -> None:
         """Once, before the first group: which ones this kernel has, and that it looks at ports."""
         self._tried = True
-        hash_by_layer4()
+        hash_by_ports()
         heaviest = heaviest_weight(self._socket, next(self._fresh()), member, self._rules.anycast.protocol)
         self._rules = replace(self._rules, heaviest=heaviest, plain=not heaviest)
         if self._rules.plain:

@@ -143,17 +143,27 @@ def _told(config: Config, audience: _Audience) -> Iterator[Rule]:
         told = way.prefixes if only is None else common(way.prefixes, only)
         if told:
             yield from _accepted(audience, replace(way, prefixes=told), config.anycast.drain_prepend)
-    sources = _sources(config, audience)
-    if sources != (Source.LOCAL,):
+    only, announced = policy.export_only, _announced(config)
+    announced = announced if only is None else common(announced, only)
+    if announced:
+        yield _accepting(audience, Source.LOCAL, announced)
+    sources = _passed_on(config, audience)
+    if sources:
         for source in (Source.INTERNAL, Source.EXTERNAL):
             yield Rule(accept=False, source=source, carries=NO_EXPORT if audience.external else NO_ADVERTISE)
     for source in sources:
-        yield _accepting(audience, source, policy.export_only)
+        yield _accepting(audience, source, only)
+
+
+def _announced(config: Config) -> frozenset[PrefixMatch]:
+    """What this node tells besides single addresses. Local paths that others add are told to nobody."""
+    announcements = (config.announce.subnets, *config.announce.others)
+    return frozenset(exactly(prefix) for one in announcements for prefix in one.prefixes)
 
 
 @dataclass(frozen=True, slots=True)
 class _Way:
-    """How an announcement is told that needs rules of its own, in place of the last one, which tells all the rest.
+    """How an announcement is told that needs rules of its own, in place of the one that tells all the rest.
 
     `local_pref` is what iBGP peers are told, and the path's own says nothing of it (speaker.vip); None: that one.
     """
@@ -211,12 +221,12 @@ def _accepted(audience: _Audience, way: _Way, longer: int) -> Iterator[Rule]:
     yield rule if rule.local_pref else replace(rule, local_pref=way.local_pref)
 
 
-def _sources(config: Config, audience: _Audience) -> tuple[Source, ...]:
-    """Paths of this node; of others only in transit, or from one iBGP peer to another by a reflector."""
+def _passed_on(config: Config, audience: _Audience) -> tuple[Source, ...]:
+    """Paths of peers are told others in transit only, or from one iBGP peer to another by a reflector."""
     if config.announce.transit:
-        return (Source.ANY,)
+        return (Source.INTERNAL, Source.EXTERNAL)
     reflects = any(neighbour.options.reflector_client for _, neighbour in _neighbours(config))
-    return (Source.LOCAL, Source.INTERNAL) if reflects and not audience.external else (Source.LOCAL,)
+    return (Source.INTERNAL,) if reflects and not audience.external else ()
 
 
 def _accepting(

@@ -193,6 +193,19 @@ def test_nobody_is_told_what_others_told(stage: Policies) -> None:
         assert not other.has("10.201.5.0/24")
 
 
+def test_nobody_is_told_what_others_add_to_gobgpd(stage: Policies) -> None:
+    """But single addresses: a later one says that the earlier path has not come."""
+    added = ("10.99.0.0/16", SUBNET.replace("/24", "/25"), "10.99.9.9/32")
+    for prefix in added:
+        stage.node.gobgp("global", "rib", "add", prefix, "-a", "ipv4")
+    for router in (stage.rack, stage.ruled, stage.inner):
+        wait("the last", lambda router=router: router.has(added[2]), 15)  # type: ignore[misc]
+        assert not router.has(added[0])
+        assert not router.has(added[1])
+    for prefix in added:
+        stage.node.gobgp("global", "rib", "del", prefix, "-a", "ipv4")
+
+
 def test_what_is_taken_from_whom(stage: Policies) -> None:
     node, rack, ruled = stage.node, stage.rack.v4, stage.ruled.v4
     wait("the preferred one", lambda: node.gateways("10.200.0.0/16") == {ruled}, 15)

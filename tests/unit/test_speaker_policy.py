@@ -9,7 +9,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from speaker.bgp import BgpGlobal, DynamicPeers, Family, Peer, PrefixMatch, Rule, SessionOptions, Source
+from speaker.bgp import (
+    BgpGlobal,
+    Destination,
+    DynamicPeers,
+    Family,
+    LocalPath,
+    Peer,
+    Policies,
+    PrefixMatch,
+    Rule,
+    SessionOptions,
+    Source,
+)
+from speaker.exports import narrowed
 from speaker.policy import policies
 from speaker.prefixes import everything_in, exactly
 from speaker.settings import Accept, Announce, Announcement, Api, Config, PeerPolicy
@@ -76,6 +89,26 @@ def test_everyone_is_told_of_this_node_and_of_nobody_else(key: str) -> None:
     assert not told(CONFIG, key, "10.9.0.0/16", Source.INTERNAL)
 
 
+@pytest.mark.parametrize("transit", [False, True])
+@pytest.mark.parametrize("key", EVERYONE)
+def test_local_paths_that_others_add_are_told_to_nobody(key: str, transit: bool) -> None:
+    """Single addresses are not told apart: those of pods come and go."""
+    config = replace(CONFIG, announce=replace(CONFIG.announce, transit=transit))
+    for prefix in ("10.9.0.0/16", "10.244.0.0/16", "10.244.1.0/25", "0.0.0.0/0", "2001:db8::/64"):
+        assert not told(config, key, prefix)
+
+
+def test_no_session_ends_for_that_where_nobody_added_any() -> None:
+    before = Policies((), (Rule(accept=True, source=Source.LOCAL),))
+    paths = [ip_network(text) for text in ("10.244.1.0/24", "192.0.2.1/32")]
+    table = [Destination(prefix, LocalPath(prefix, ip_address(0)), False, ()) for prefix in paths]
+    after = policies(CONFIG)
+    assert narrowed(before, after, EVERYONE, table) == frozenset()
+    added = Destination(ip_network("10.9.0.0/16"), None, True, ())
+    assert narrowed(before, after, EVERYONE, [*table, added]) == frozenset(EVERYONE)
+    assert narrowed(after, after, EVERYONE, [*table, added]) == frozenset()
+
+
 @pytest.mark.parametrize("key", EVERYONE)
 def test_transit_passes_on_what_others_tell(key: str) -> None:
     config = replace(CONFIG, announce=replace(CONFIG.announce, transit=True))
@@ -101,7 +134,8 @@ def test_what_peers_keep_for_themselves_is_not_passed_on(
 ) -> None:
     """RFC 1997. What this node itself marks so is for the neighbour to obey."""
     rules = policies(replace(CONFIG, announce=replace(CONFIG.announce, transit=True))).exports
-    found = ask(rules, peer.key, "10.9.0.0/16", source, frozenset({community}))
+    prefix = "10.244.1.0/24" if source is Source.LOCAL else "10.9.0.0/16"
+    found = ask(rules, peer.key, prefix, source, frozenset({community}))
     assert (found is not None) is (passes or source is Source.LOCAL)
 
 
@@ -125,8 +159,9 @@ def test_reject_and_only_narrow_what_one_peer_is_told() -> None:
         export_only=frozenset({everything_in(ip_network("10.244.0.0/16"))}),
         export_reject=frozenset({exactly(ip_network("10.244.1.0/24"))}),
     )
-    config = with_policy(policy, RACK)
     prefixes = ("10.244.1.0/24", "10.244.2.0/24", "192.0.2.1/32")
+    subnets = replace(SUBNETS, prefixes=tuple(map(ip_network, prefixes[:2])))
+    config = replace(with_policy(policy, RACK), announce=Announce(subnets))
     assert [told(config, RACK, prefix) is not None for prefix in prefixes] == [False, True, False]
     assert [told(config, SPINE, prefix) is not None for prefix in prefixes] == [True, True, True]
 

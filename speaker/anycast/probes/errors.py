@@ -23,8 +23,8 @@ class NoVerdictError(Exception):
 
 
 def shortened(text: str) -> str:
-    """What somebody else wrote, as a part of one line."""
-    words = " ".join(text.split())
+    """What somebody else wrote, as a part of one line, with nothing in it that a terminal would obey."""
+    words = "".join(sign if sign.isprintable() else "?" for sign in " ".join(text.split()))
     return words if len(words) <= LONGEST else f"{words[: LONGEST - 1]}…"
 
 

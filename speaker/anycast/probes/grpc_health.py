@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING
 
@@ -25,17 +26,22 @@ _OPTIONS = (
     # Else a connection that failed is shared with the next probe, which then fails without trying.
     ("grpc.use_local_subchannel_pool", 1),
 )
-# "…: Failed to connect to remote host: connect: Connection refused (111)": what the kernel said.
-_OF_THE_KERNEL = re.compile(r"([^:]+) \(\d+\)$")
+# "…: Failed to connect to remote host: connect: Connection refused (111)", or less: what the kernel said.
+_OF_THE_KERNEL = re.compile(r"Failed to connect to remote host: (?:connect: )?([^:(]+)")
 
 
 async def ask_grpc(target: Target) -> None:
     """Asks once. ProbeFailedError where it does not serve."""
     address, check = target.address, target.check
     host = str(address) if address.version == 4 else f"%5B{address}%5D"
-    authority = ("grpc.default_authority", host_of(target.vip, check.port, 0))
+    options = (
+        *_OPTIONS,
+        ("grpc.default_authority", host_of(target.vip, check.port, 0)),
+        # How long grpc goes on connecting, also after its channel was closed.
+        ("grpc.min_reconnect_backoff_ms", math.ceil(check.timeout * 1000)),
+    )
     async with grpc.aio.insecure_channel(
-        f"ipv{address.version}:{host}:{check.port}", options=(*_OPTIONS, authority)
+        f"ipv{address.version}:{host}:{check.port}", options=options
     ) as channel:
         try:
             # The deadline is the caller's, who cancels; grpc's own comes soon after.

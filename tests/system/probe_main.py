@@ -1,0 +1,82 @@
+"""Runs in a namespace: probes what it is told to on its input, line by line, and counts what is left afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+from cni.healthcheck import parse_check
+from speaker.anycast.checker import Checker
+from speaker.anycast.health import Target
+from speaker.anycast.probe import probe
+from speaker.anycast.probes.errors import NoVerdictError, ProbeFailedError
+
+# Looks until nothing is left, 20 ms apart: grpc's threads close what a channel had a little later.
+LOOKS = 50
+ENDPOINT = ("c", "eth0", "address")
+
+
+def standing() -> set[str]:
+    """Descriptors, children and tasks of this process."""
+    descriptors = {f"descriptor {entry.name}" for entry in Path("/proc/self/fd").iterdir()}
+    children = {f"child {pid}" for pid in Path("/proc/thread-self/children").read_text().split()}
+    return descriptors | children | {f"task {id(task)}" for task in asyncio.all_tasks()}
+
+
+def target_of(order: dict[str, Any]) -> Target:
+    check = parse_check(order["check"], allow_exec=True)
+    return Target(ip_address(order["address"]), check, ip_address(order["vip"]), order["pod"])
+
+
+async def ask(target: Target, patience: float | None) -> str:
+    """The verdict in words; `patience` in seconds, after which the probe is cancelled."""
+    try:
+        await asyncio.wait_for(probe(target), patience)
+    except TimeoutError:
+        return "cancelled"
+    except ProbeFailedError as error:
+        return str(error)
+    except NoVerdictError as error:
+        return f"no verdict: {error}"
+    return "healthy"
+
+
+async def ask_and_count(order: dict[str, Any]) -> dict[str, Any]:
+    before = standing()
+    started = time.monotonic()
+    crowd = [ask(target_of(order), order.get("patience")) for _ in range(order.get("times", 1))]
+    said = await asyncio.gather(*crowd)
+    seconds = time.monotonic() - started
+    for _ in range(LOOKS):
+        left = standing() - before
+        if not left:
+            break
+        await asyncio.sleep(0.02)
+    return {"said": sorted(set(said)), "seconds": seconds, "left": sorted(left)}
+
+
+async def main() -> None:
+    checker = Checker(lambda: None)
+    loop = asyncio.get_running_loop()
+    # What stays for good is made once: grpc's own threads and descriptors.
+    await ask_and_count({"check": "grpc://:1", "address": "127.0.0.1", "vip": "127.0.0.1", "pod": ""})
+    while line := await loop.run_in_executor(None, sys.stdin.readline):
+        order = json.loads(line)
+        if "follow" in order:
+            checker.follow({ENDPOINT: target_of(order)} if order["follow"] else {}, ())
+            answer: object = {}
+        elif "health" in order:
+            answer = checker.health(ENDPOINT).value
+        else:
+            answer = await ask_and_count(order)
+        print(json.dumps(answer), flush=True)
+    await checker.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

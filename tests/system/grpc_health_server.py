@@ -36,11 +36,14 @@ async def check(
     return ANSWERS[request.service]
 
 
-async def main() -> None:
+def health_handler() -> grpc.GenericRpcHandler[api.HealthCheckRequest, bytes]:
     handler = grpc.unary_unary_rpc_method_handler(check, api.HealthCheckRequest.FromString, bytes)
-    health = grpc.method_handlers_generic_handler("grpc.health.v1.Health", {"Check": handler})
+    return grpc.method_handlers_generic_handler("grpc.health.v1.Health", {"Check": handler})
+
+
+async def main() -> None:
     servers = []
-    for handlers in ((health,), ()):
+    for handlers in ((health_handler(),), ()):
         server = grpc.aio.server()
         server.add_generic_rpc_handlers(handlers)
         print(server.add_insecure_port("[::]:0"), flush=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -163,3 +165,13 @@ def test_what_is_refused_says_why(text: str, words: str) -> None:
 def test_a_command_needs_its_absolute_path(text: str) -> None:
     with pytest.raises(ValueError, match="absolute path"):
         parse_check(text, allow_exec=True)
+
+
+def test_the_page_has_every_option_with_its_default_and_bounds() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs/health-checks.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| `([\d.]+)`[^|]* \| ([\d.]+), (`interval`|\d+)", page, re.MULTILINE)
+    known = {name: (default, least, most) for name, (default, least, most) in (TIMES | COUNTS).items()}
+    assert {
+        name: (float(default), float(least), known[name][2] if most == "`interval`" else int(most))
+        for name, default, least, most in rows
+    } == known

@@ -43,7 +43,7 @@ class Checker:
             for sure in (True, False)
         }
         self._hindered: set[Key] = set()
-        self._broken: asyncio.Future[BaseException] | None = None
+        self._broken: asyncio.Queue[BaseException] = asyncio.Queue()
 
     def follow(self, targets: Mapping[Key, Target], adopted: Collection[Key]) -> None:
         """Probes these and no others from now on. What is known stays, unless the check is another one.
@@ -81,8 +81,8 @@ class Checker:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         error = None if task.cancelled() else task.exception()
-        if error is not None and self._broken is not None and not self._broken.done():
-            self._broken.set_result(error)
+        if error is not None:
+            self._broken.put_nowait(error)
 
     def health(self, key: Key) -> Health:
         """What is known of an endpoint; UNKNOWN of one that is not followed."""
@@ -98,8 +98,7 @@ class Checker:
 
     async def run(self) -> None:
         """Lasts until it is cancelled. Raises what ended a watch: nobody would notice an endpoint without one."""
-        self._broken = asyncio.get_running_loop().create_future()
-        raise await self._broken
+        raise await self._broken.get()
 
     async def close(self) -> None:
         """Ends all probes; nothing of them is left afterwards."""

@@ -18,6 +18,7 @@ from tests.system.compare_rig import REFERENCE, Both, Side
 from tests.system.containerd_rig import Containerd
 from tests.system.plugin_node import Node
 from tests.system.pod_image import PodImage, build
+from tests.system.probe_rig import Probes
 from tests.system.runtime_host import RuntimeHost
 
 if TYPE_CHECKING:
@@ -114,6 +115,16 @@ def both(installation: Installation, tmp_path: Path) -> Iterator[Both]:
     finally:
         made.reference.down()
         made.ours.down()
+
+
+@pytest.fixture(scope="module")
+def probes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Probes]:
+    """A namespace whose servers are probed from within."""
+    probes = Probes(tmp_path_factory.mktemp("probes"))
+    try:
+        yield probes
+    finally:
+        probes.close()
 
 
 @pytest.fixture(scope="session")

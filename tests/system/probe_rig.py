@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+# Seconds: a probe is given up after its timeout, and so much later at the latest on a busy machine.
+LATE = 0.7
 VIP, VIP6, LOCAL, LOCAL6 = "198.51.100.10", "2001:db8:a::10", "127.0.0.1", "::1"
 
 
@@ -126,6 +129,14 @@ class Probes:
             process.kill()
             process.communicate()
         self.member.close()
+
+
+def said(verdict: Verdict, pod: str = "") -> str:
+    """What all probes said; nothing is left of them, nor a process that knows this pod's name."""
+    assert verdict.left == []
+    assert not pod or processes_with(f"ANYPOD_POD={pod}\0") == []
+    assert len(verdict.said) == 1
+    return verdict.said[0]
 
 
 def port_of(listening: socket.socket) -> int:

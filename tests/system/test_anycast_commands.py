@@ -7,26 +7,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.system.gobgp_rig import wait
-from tests.system.probe_rig import LOCAL, LOCAL6, VIP, VIP6, Probes, processes_with
+from tests.system.probe_rig import LATE, LOCAL, LOCAL6, VIP, VIP6, processes_with, said
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
-    from tests.system.probe_rig import Verdict
+    from tests.system.probe_rig import Probes
 
     Script = Callable[[str], str]
-
-LATE = 0.7
-
-
-@pytest.fixture(scope="module")
-def probes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Probes]:
-    probes = Probes(tmp_path_factory.mktemp("probes"))
-    try:
-        yield probes
-    finally:
-        probes.close()
 
 
 @pytest.fixture
@@ -46,13 +35,6 @@ def script(tmp_path: Path) -> Script:
 def pod(tmp_path: Path) -> str:
     """A name by which the processes of this test are found."""
     return f"dns/{tmp_path.parent.name}-{tmp_path.name}"
-
-
-def said(verdict: Verdict, pod: str = "") -> str:
-    assert verdict.left == []
-    assert not pod or processes_with(f"ANYPOD_POD={pod}\0") == []
-    assert len(verdict.said) == 1
-    return verdict.said[0]
 
 
 @pytest.mark.parametrize(

@@ -12,38 +12,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.system.gobgp_rig import wait
-from tests.system.probe_rig import LOCAL, LOCAL6, VIP, VIP6, Probes, port_of, request_on
+from tests.system.probe_rig import LATE, LOCAL, LOCAL6, OK, VIP, VIP6, port_of, request_on, said
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.system.probe_rig import Verdict
+    from tests.system.probe_rig import Probes
 
 NOTHING = ("10.9.0.77", "fd09::77")  # on a link, and nobody has them
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-# A probe that is given up after its timeout: so much later at the latest, on a busy machine.
-LATE = 0.7
-
-
-@pytest.fixture(scope="module")
-def probes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Probes]:
-    probes = Probes(tmp_path_factory.mktemp("probes"))
-    try:
-        yield probes
-    finally:
-        probes.close()
-
-
-@pytest.fixture(scope="module")
-def health_server(probes: Probes) -> tuple[int, int]:
-    return probes.grpc_server()
-
-
-def said(verdict: Verdict) -> str:
-    assert verdict.left == []
-    assert len(verdict.said) == 1
-    return verdict.said[0]
 
 
 # ---- tcp, and what all that connect have in common
@@ -246,58 +222,6 @@ def test_https_where_there_is_no_tls(probes: Probes, answer: bytes) -> None:
         connection.sendall(answer)
 
     assert said(probes.ask(f"https://:{probes.serve(handle)}/")).startswith("TLS: ")
-
-
-# ---- grpc
-
-
-@pytest.mark.parametrize(
-    ("service", "verdict"),
-    [
-        ("", "healthy"),
-        ("/serving", "healthy"),
-        ("/longer", "healthy"),
-        ("/down", "gRPC health NOT_SERVING"),
-        ("/unknown", "gRPC health UNKNOWN"),
-        ("/odd", "gRPC health 77"),
-        ("/nobody", "gRPC NOT_FOUND: unknown service"),
-        ("/garbage", "an answer that is not of the gRPC health protocol"),
-        ("/slow", "no answer within 1 s"),
-    ],
-)
-@pytest.mark.parametrize("address", [LOCAL, LOCAL6])
-def test_grpc(
-    probes: Probes, health_server: tuple[int, int], service: str, verdict: str, address: str
-) -> None:
-    vip = VIP6 if ":" in address else VIP
-    asked = probes.ask(f"grpc://:{health_server[0]}{service} timeout=1", address, vip)
-    assert said(asked) == verdict
-    assert asked.seconds < 1 + LATE
-
-
-def test_grpc_with_an_answer_that_is_too_long(probes: Probes, health_server: tuple[int, int]) -> None:
-    verdict = said(probes.ask(f"grpc://:{health_server[0]}/huge"))
-    assert verdict.startswith("gRPC RESOURCE_EXHAUSTED")
-    assert len(verdict) <= 100
-
-
-def test_grpc_without_the_health_protocol(probes: Probes, health_server: tuple[int, int]) -> None:
-    assert said(probes.ask(f"grpc://:{health_server[1]}")).startswith("gRPC UNIMPLEMENTED")
-
-
-@pytest.mark.parametrize("answer", [OK, bytes(range(256)) * 64])
-def test_grpc_where_there_is_none(probes: Probes, answer: bytes) -> None:
-    def handle(connection: socket.socket) -> None:
-        connection.recv(4096)
-        connection.sendall(answer)
-
-    assert said(probes.ask(f"grpc://:{probes.serve(handle)}")) == "no gRPC server answers"
-
-
-def test_hundreds_at_a_time_leave_nothing(probes: Probes, health_server: tuple[int, int]) -> None:
-    port = health_server[0]
-    assert said(probes.ask(f"grpc://:{port} timeout=5", times=200)) == "healthy"
-    assert said(probes.ask(f"tcp://:{port} timeout=5", times=500)) == "healthy"
 
 
 # ---- over time

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-import subprocess
 import time
 from datetime import datetime
 from ipaddress import ip_network
@@ -14,7 +12,8 @@ import pytest
 
 from lab.monitor import RouteMonitor
 from tests.system.gobgp_rig import Rig, wait
-from tests.system.machine_rig import CONFIG, SOURCE, Machine, make_root
+from tests.system.machine_probes import verdicts_under_the_unit
+from tests.system.machine_rig import CONFIG, Machine, make_root
 from tests.system.peers_rig import join_router, peer, unnumber
 from tests.system.peers_routers import Frr, frr_conf
 
@@ -32,11 +31,6 @@ SECRET, SECRET_FILE = "s3cret", "/etc/anypod/rack.password"
 GRACEFUL = "[peer.graceful-restart]\nrestart-time = 60\n"
 # networkd keeps the link's addresses and removes routes that it did not make, as it does by default.
 NETWORK = "[Match]\nName=r1\n[Network]\nKeepConfiguration=static\nIPv6AcceptRA=no\n"
-# Tells who it is, what it may do, and that it can't become more.
-CHECK = """#!/bin/bash
-echo $(id -u) $(sed -n 's/CapEff:.//p; s/NoNewPrivs:.//p' /proc/self/status)
-exit 7
-"""
 RECORD = """
 from cni.allocation import Allocation
 from cni.network import PodAddress, Range
@@ -169,26 +163,8 @@ def test_a_pod_of_the_plugin_is_announced(machine: Machine, rack: Member, prefix
 def test_every_kind_of_health_check_works_under_the_unit(
     machine: Machine, prefix: Path, tmp_path: Path
 ) -> None:
-    new = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=x -keyout both -out both"
-    subprocess.run(["openssl", *new.split()], cwd=tmp_path, check=True, capture_output=True, timeout=30)
-    machine.write("/srv/both", (tmp_path / "both").read_text(), 0o644)
-    machine.write("/srv/check", CHECK, 0o755)
-    told = machine.do("cat", f"/etc/systemd/system/{SPEAKER}")
-    unit = re.sub(
-        r"^(?:Exec|Restart|Type|Watchdog|RuntimeDirectory|Condition).*\n", "", told, flags=re.MULTILINE
-    )
-    python = f"{prefix}/opt/anypod/current/bin/python"
-    run = f"ExecStart={python} -m tests.system.unit_probes /srv/both /srv/check"
-    more = f"Type=oneshot\nBindReadOnlyPaths={prefix}\nEnvironment=PYTHONPATH={SOURCE}\n{run}\n"
-    machine.write(
-        "/etc/systemd/system/probes.service", unit.replace("[Service]\n", f"[Service]\n{more}"), 0o644
-    )
-    machine.do("systemctl", "daemon-reload")
-    machine.do("systemctl", "start", "probes.service", check=False)
-    lines = [line for line in machine.journal("probes.service").splitlines() if line.startswith("{")]
-    assert lines, machine.journal("probes.service")
-    verdicts = json.loads(lines[-1])
-    # What the speaker may do to the network its commands may not.
+    verdicts = verdicts_under_the_unit(machine, prefix, tmp_path)
+    # What the speaker may do to the network its commands may not, and they can't become more.
     uid = machine.do("id", "-u", "anypod").strip()
     assert verdicts.pop("exec") == f"exit status 7: {uid} 0000000000000000 1"
     kinds = {"tcp", "http", "https", "grpc"}

@@ -241,16 +241,16 @@ def test_what_the_node_lacks_is_no_verdict(lines: Callable[[], list[str]]) -> No
     ]
 
 
-def test_a_watch_that_breaks_is_told() -> None:
+@pytest.mark.parametrize("delay", [0, 1])
+def test_a_watch_that_breaks_is_told(delay: float) -> None:
     async def breaks() -> None:
         raise LookupError("a mistake of ours")
 
     async def story(stage: Stage) -> None:
         stage.answers["dns/pod-1"] = breaks
-        waiting = asyncio.create_task(stage.checker.run())
-        await asyncio.sleep(0)
         stage.follow(target(1), target(2))
+        await asyncio.sleep(delay)
         with pytest.raises(LookupError, match="a mistake of ours"):
-            await waiting
+            await stage.checker.run()
 
     play(story)

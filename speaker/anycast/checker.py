@@ -132,7 +132,7 @@ class Checker:
         watch.error, watch.latency = error, now - started
         if watch.tally.health is not before:
             watch.since = now
-            _tell(key, watch, before)
+            _tell(watch, before)
             self._changed()
 
     def _not_asked(self, key: Key, watch: _Watch, reason: str) -> None:
@@ -172,9 +172,9 @@ def _next(started: float, interval: float) -> float:
     return math.ceil(due / tick) * tick
 
 
-def _tell(key: Key, watch: _Watch, before: Health) -> None:
+def _tell(watch: _Watch, before: Health) -> None:
     target = watch.target
-    fields = {"pod": target.pod or key[0], "address": target.address, "check": target.check}
+    fields = {"pod": target.pod, "address": target.address, "check": target.check}
     if watch.tally.health is Health.DOWN:
         log.info("endpoint down", **fields, reason=watch.error)
     elif before is Health.ADOPTED:  # what it counted as

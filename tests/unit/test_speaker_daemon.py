@@ -81,6 +81,7 @@ def test_only_the_difference_is_written() -> None:
     )
     assert change(session, replace(CONFIG, dynamic=(GROUP,)), after) == [
         "withdraw 10.1.0.0/24",
+        "policies",
         "announce 10.2.0.0/24",
         "remove 10.0.0.2",
         "remove racks",

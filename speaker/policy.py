@@ -165,7 +165,8 @@ def _announced(config: Config) -> frozenset[PrefixMatch]:
 class _Way:
     """How an announcement is told that needs rules of its own, in place of the one that tells all the rest.
 
-    `local_pref` is what iBGP peers are told, and the path's own says nothing of it (speaker.vip); None: that one.
+    `local_pref` is what iBGP peers are told, for the path's own may say nothing of it (speaker.anycast.paths). None:
+    that one.
     """
 
     name: str

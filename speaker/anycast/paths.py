@@ -1,4 +1,4 @@
-"""The path of a VIP as peers are told it. Pure, but for what `Damper` remembers."""
+"""The path of a VIP as the daemon is given it. Pure, but for what `Damper` remembers."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING
 
 from speaker.anycast.judge import Standing, host
 from speaker.bgp import Family, LocalPath
+from speaker.policy import GRACEFUL_SHUTDOWN
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from speaker.anycast.judge import Verdict
-    from speaker.bgp import Address, Attributes
+    from speaker.bgp import Address
     from speaker.settings import Announcement
 
-# RFC 8326: whoever has another way takes that. RFC 4271, 9.1.1 and 9.1.2.2 c: the least preference, the worst MED.
-GRACEFUL_SHUTDOWN = 0xFFFF0000
-LEAST_LOCAL_PREF = 0
-WORST_MED = 0xFFFFFFFF
+# A daemon tells only its best path, and asks for the local preference first. What a peer tells of the same VIP, in
+# whatever preference it was taken, must not be that one: of two nodes that hear of each other, as both do while both
+# drain, each would withdraw and announce again for ever. What iBGP peers are told is for speaker.policy to say.
+PREFERENCE = (1 << 32) - 1
 # Bytes per second that stand for an endpoint, or a weight of 1: only proportions count.
 BANDWIDTH_UNIT = 1_000_000
 
@@ -27,24 +28,14 @@ def path_of(verdict: Verdict, announcement: Announcement, load: int) -> LocalPat
     """What is announced, as `announcement` says; `load` 0: no link bandwidth. None for a VIP that is withdrawn."""
     if verdict.standing is Standing.WITHDRAWN:
         return None
-    attributes = announcement.attributes
-    if load:
-        attributes = replace(attributes, link_bandwidth=load * BANDWIDTH_UNIT)
+    attributes = replace(announcement.attributes, local_pref=PREFERENCE)
     if verdict.standing is Standing.DEPREFERRED:
-        attributes = depreferred(attributes)
+        # The policy makes it the last that peers take.
+        attributes = replace(attributes, communities=attributes.communities | {GRACEFUL_SHUTDOWN})
+    elif load:
+        attributes = replace(attributes, link_bandwidth=load * BANDWIDTH_UNIT)
     prefix = host(verdict.vip)
     return LocalPath(prefix, announcement.next_hop(Family(prefix.version)), attributes)
-
-
-def depreferred(attributes: Attributes) -> Attributes:
-    """The same, so that each other path is better; an export rule prepends for eBGP peers, too."""
-    return replace(
-        attributes,
-        communities=attributes.communities | {GRACEFUL_SHUTDOWN},
-        local_pref=LEAST_LOCAL_PREF,
-        med=WORST_MED,
-        link_bandwidth=None,
-    )
 
 
 @dataclass(slots=True)

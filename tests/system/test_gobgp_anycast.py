@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from speaker.anycast.judge import Standing, Verdict
+from speaker.anycast.paths import path_of
 from speaker.bgp import BgpGlobal, Family, Peer
+from speaker.kernel.vipgroups import VipRoute
 from speaker.policy import policies
 from speaker.settings import Announcement, Anycast, Api, Config, PeerPolicy, Pool
-from speaker.vip import depreferred, vip_path
 from tests.system.gobgp_rig import run, wait
 from tests.system.gobgp_steered import KINDS, Neighbour, Steered, options, rack, steered_in
 from tests.system.peers_rig import join
@@ -64,11 +66,14 @@ class Fabric:
             steered.add(peer)
         steered.wait_up(*there)
 
-    def announce(self, node: int, bandwidth: int | None = None, drains: bool = False) -> None:
+    def announce(self, node: int, load: int = 0, drains: bool = False) -> None:
         steered = self.nodes[node]
-        paths = [vip_path(ip_network(vip), POOL, bandwidth) for vip in VIPS]
-        if drains:
-            paths = [depreferred(path) for path in paths]
+        standing = Standing.DEPREFERRED if drains else Standing.ANNOUNCED
+        verdicts = [
+            Verdict(ip_address(vip), None, VipRoute(ip_network(vip), ()), standing, "", (), (), load)
+            for vip in VIPS
+        ]
+        paths = [path for path in (path_of(verdict, POOL, load) for verdict in verdicts) if path is not None]
         steered.do(steered.session.announce(paths))
         found = steered.do(steered.session.table([path.prefix for path in paths]))
         assert {entry.ours for entry in found} == set(paths)
@@ -104,7 +109,7 @@ def test_a_rack_shares_load_in_the_proportion_that_the_nodes_say(fabric: Fabric,
     """FRR does so without being told to, over eBGP, also for the AS that two octets can't name."""
     for shares in ((1, 3), (2, 2), (40, 10)):
         for node, share in enumerate(shares):
-            fabric.announce(node, 1_000_000 * share)
+            fabric.announce(node, share)
         percent = [100 * share // sum(shares) for share in shares]
         expected = dict(zip(("one", "two"), percent, strict=True))
         wait(f"{expected}", lambda expected=expected: fabric.weights(vip) == expected, SECONDS)  # type: ignore[misc]
@@ -113,7 +118,7 @@ def test_a_rack_shares_load_in_the_proportion_that_the_nodes_say(fabric: Fabric,
 @pytest.mark.parametrize("vip", VIPS)
 def test_without_a_bandwidth_it_shares_by_nodes(fabric: Fabric, vip: str) -> None:
     fabric.announce(0)
-    fabric.announce(1, 3_000_000)
+    fabric.announce(1, 3)
     wait("even shares", lambda: fabric.weights(vip) == {"one": 1, "two": 1}, SECONDS)
     assert (fabric.path(vip, 65001)["aspath"]["string"], fabric.path(vip, 65001)["metric"]) == ("65001", 7)
 
@@ -148,16 +153,17 @@ def test_nodes_that_hear_of_each_other_go_on_announcing(fabric: Fabric, drains: 
 
 
 def test_an_internal_peer_is_told_the_least_preference_and_no_longer_path(fabric: Fabric) -> None:
-    fabric.announce(0)
+    fabric.announce(0, 3)
     vip = str(ip_network(VIPS[0]))
 
     def preferences() -> list[int]:
         return [path["locPrf"] for path in fabric.inner.paths(vip)]
 
     wait("the usual one", lambda: preferences() == [100], SECONDS)
-    fabric.announce(0, 1_000_000, drains=True)
+    (found,) = fabric.inner.paths(vip)
+    assert found["extendedCommunity"]["string"].startswith("LB:65001:3000000 ")
+    fabric.announce(0, drains=True)
     wait("the least", lambda: preferences() == [1], SECONDS)
     (found,) = fabric.inner.paths(vip)
     assert (found["aspath"]["string"], found["metric"]) == ("Local", 0xFFFFFFFF)
     assert found["community"]["string"] == "graceful-shutdown"
-    assert found["extendedCommunity"]["string"].startswith("LB:65001:1000000 ")

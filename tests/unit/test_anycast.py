@@ -13,8 +13,9 @@ from speaker import log
 from speaker.anycast.anycast import Anycast
 from speaker.anycast.drain import Drain, Scope
 from speaker.anycast.health import Health
-from speaker.anycast.paths import GRACEFUL_SHUTDOWN
+from speaker.anycast.paths import PREFERENCE
 from speaker.bgp import Attributes
+from speaker.policy import GRACEFUL_SHUTDOWN
 from speaker.settings import Announcement, LoadShare, Pool
 from speaker.settings import Anycast as Settings
 from tests.unit.anycast_rig import OTHER, VIP, MemoryChecks, MemoryKernel, endpoint
@@ -155,8 +156,8 @@ def test_a_pool_says_how_and_another_vip_is_told_like_a_pod() -> None:
     scene.up(1, 2)
     scene.look()
     found = {str(path.prefix): path.attributes for path in scene.anycast.paths}
-    assert found["198.51.100.10/32"] == Attributes(med=5, link_bandwidth=1_000_000)
-    assert found["203.0.113.7/32"] == CONFIG.announce.hosts.attributes
+    assert found["198.51.100.10/32"] == Attributes(local_pref=PREFERENCE, med=5, link_bandwidth=1_000_000)
+    assert found["203.0.113.7/32"] == replace(CONFIG.announce.hosts.attributes, local_pref=PREFERENCE)
 
 
 def test_a_drain_takes_its_two_steps_by_the_clock() -> None:

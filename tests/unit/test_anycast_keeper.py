@@ -15,6 +15,7 @@ from speaker.anycast.anycast import Anycast
 from speaker.anycast.drain import Drain, Scope
 from speaker.anycast.drainfile import DrainFile
 from speaker.anycast.health import Health
+from speaker.policy import GRACEFUL_SHUTDOWN
 from speaker.settings import Anycast as Settings
 from speaker.statefile import Pods
 from tests.unit.anycast_rig import VIP, MemoryChecks, MemoryKernel, endpoint
@@ -117,7 +118,11 @@ def test_a_drain_is_seen_and_its_end_too(tmp_path: Path) -> None:
         ends = drainfile.now() - 1000 + 0.3  # 0.3 s are left of its first phase
         drainfile.change(scene.directory, lambda _: [Drain(Scope.NODE, "", "", ends)])
         scene.keeper.poll()
-        await until(lambda: any(path.attributes.local_pref == 0 for path in scene.keeper.anycast.paths))
+        await until(
+            lambda: any(
+                GRACEFUL_SHUTDOWN in path.attributes.communities for path in scene.keeper.anycast.paths
+            )
+        )
         await until(lambda: scene.announced() == set())
 
     play(tmp_path, body)

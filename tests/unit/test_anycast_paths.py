@@ -6,9 +6,10 @@ from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 from speaker.anycast.judge import Standing, Verdict
-from speaker.anycast.paths import GRACEFUL_SHUTDOWN, Damper, path_of
+from speaker.anycast.paths import PREFERENCE, Damper, path_of
 from speaker.bgp import Attributes, LocalPath
 from speaker.kernel.vipgroups import VipRoute
+from speaker.policy import GRACEFUL_SHUTDOWN
 from speaker.settings import Announcement
 
 VIP, VIP6 = ip_address("198.51.100.10"), ip_address("2001:db8:a::10")
@@ -25,9 +26,12 @@ def verdict(standing: Standing, vip: str = str(VIP)) -> Verdict:
     return Verdict(ip_address(vip), None, route, standing, "", (), (), 0)
 
 
-def test_as_the_pool_says() -> None:
+FIRST = replace(HOW.attributes, local_pref=PREFERENCE)
+
+
+def test_as_the_pool_says_and_before_all_that_peers_tell() -> None:
     found = path_of(verdict(Standing.ANNOUNCED), HOW, 0)
-    assert found == LocalPath(ip_network("198.51.100.10/32"), ip_address("10.0.0.9"), HOW.attributes)
+    assert found == LocalPath(ip_network("198.51.100.10/32"), ip_address("10.0.0.9"), FIRST)
 
 
 def test_an_ipv6_vip_has_the_sessions_address_for_next_hop_where_nothing_is_said() -> None:
@@ -45,12 +49,10 @@ def test_the_load_is_a_link_bandwidth_in_proportion() -> None:
     assert told == [1_000_000, 3_000_000]
 
 
-def test_depreferred_is_the_worst_that_can_be_said_and_is_said() -> None:
+def test_depreferred_is_said_and_within_the_daemon_it_is_still_the_first() -> None:
     found = path_of(verdict(Standing.DEPREFERRED), HOW, 3)
     assert found is not None
-    assert found.attributes == Attributes(
-        communities=frozenset({7, GRACEFUL_SHUTDOWN}), local_pref=0, med=0xFFFFFFFF
-    )
+    assert found.attributes == replace(FIRST, communities=frozenset({7, GRACEFUL_SHUTDOWN}))
 
 
 def test_withdrawn_is_no_path() -> None:
@@ -92,4 +94,4 @@ def test_a_vip_that_comes_back_is_a_new_one() -> None:
 def test_attributes_that_say_nothing_stay_out() -> None:
     plain = path_of(verdict(Standing.ANNOUNCED), replace(HOW, attributes=Attributes()), 0)
     assert plain is not None
-    assert plain.attributes == Attributes()
+    assert plain.attributes == Attributes(local_pref=PREFERENCE)

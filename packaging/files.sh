@@ -154,8 +154,8 @@ name_routes() {
         } 2>/dev/null | wc -l)
         if [[ $count -gt 0 ]]; then
             say "routes and next hops of the speaker stay ($count); to remove them:" \
-                "ip route flush table all proto $protocol && ip -6 route flush table all proto $protocol" \
-                "&& ip nexthop flush proto $protocol"
+                "ip nexthop flush proto $protocol && ip route flush table all proto $protocol" \
+                "&& ip -6 route flush table all proto $protocol"
         fi
     done
 }

@@ -45,8 +45,7 @@ def heaviest_weight(socket: NetlinkSocket, number: int, member: int, protocol: i
     `number` is free for a group, `member` an object. What can't be told, as that has gone by now, is taken to be new.
     """
     heavy, light = (
-        nexthop.group_body(number, ((member, weight),), protocol)
-        for weight in (nexthop.HEAVIEST_BEFORE_6_12 + 1, 1)
+        nexthop.group_body(number, ((member, weight),), protocol) for weight in (nexthop.HEAVIEST, 1)
     )
     table = nexthop.resilient(1, 1, 0)
     tries = (

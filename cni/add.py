@@ -76,7 +76,7 @@ def add(call: Call, conf: dict[str, object], version: str) -> dict[str, object]:
     try:
         addition.reserve(posix.fstat(netns).st_ino)
         host = addition.make(netns, conf)
-        addition.stand()
+        addition.stand(host)
         # From here on it stands: a runtime that ends us now has to say DEL.
         signal(SIGTERM, SIG_IGN)
     except BaseException as error:
@@ -232,12 +232,13 @@ class Addition:
 
     # ---- the end
 
-    def stand(self) -> None:
+    def stand(self, host: Link) -> None:
         """Sees to it that no DEL came, and with that says that the virtual IPs are served."""
-        if self._endpoint is not None:
-            stands = self._endpoint.record(self._store)
-        else:
+        if self._endpoint is None:
             stands = self._store.stands(*self._owner, self._call.started)
+        else:
+            stands = self._endpoint.record(self._store)
+            self._endpoint.leave_word(self._kernel, host, self._network.name)
         if not stands:
             raise overtaken(self._call)
 

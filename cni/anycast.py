@@ -10,8 +10,9 @@ import posix
 
 from cni import sysctl
 from cni.allocation import Vip
-from cni.attach import EEXIST, Kernel, refused
+from cni.attach import EEXIST, Kernel, owner_alias, refused
 from cni.errors import ADDRESS_CONFLICT, CHECK_FAILED, KERNEL_REFUSED, VIP_REFUSED, CniError
+from cni.label import label
 from cni.link import Address, address_add, address_delete, address_dump, link_up
 from cni.netns import SELF, enter, open_netns
 from cni.network import ip_text
@@ -23,6 +24,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from cni.link import Link
     from cni.network import Network, PodAddress
     from cni.request import Request
     from cni.spec import Call
@@ -73,7 +75,7 @@ class Endpoint:
         # What was put on `lo`, and a way back to it from outside.
         self._put: list[bytes] = []
         self._pod: Kernel | None = None
-        self._served: list[Served] = []
+        self._vips: list[Vip] = []
 
     def texts(self) -> list[str]:
         """The virtual IPs, for the record of the attachment: a call that is killed leaves no other word of them."""
@@ -155,11 +157,17 @@ class Endpoint:
                 via = self._vias[ip]
                 if via not in numbers:
                     numbers[via] = _free_number(store, numbers.values())
-                one = Vip(ip_text(ip), ip_text(via), numbers[via], self.weight, self.check, pool)
-                store.serve(one, (self._call.container, self._call.ifname))
-                self._served.append((ip, numbers[via]))
+                self._vips.append(Vip(ip_text(ip), ip_text(via), numbers[via], self.weight, self.check, pool))
+                store.serve(self._vips[-1], (self._call.container, self._call.ifname))
         store.commit()
         return stands
+
+    def leave_word(self, kernel: Kernel, host: Link, network: str) -> None:
+        """Says on the node's end of the pod what was recorded: the state file may be lost."""
+        if self._vips:
+            owner = owner_alias(network, self._call.container, self._call.ifname)
+            # A verdict says no more than that there is no word.
+            kernel.socket.request_each([link_up(host.index, label(owner, self._vips))])
 
     def undo(self, store: Store, kernel: Kernel) -> None:
         """Takes back what was put and what the speaker made of it, as far as it goes; the record is the caller's.
@@ -167,7 +175,7 @@ class Endpoint:
         The process is in the node's namespace again.
         """
         try:
-            take_out(kernel, self._served)
+            take_out(kernel, [(b"", vip.nexthop) for vip in self._vips])
             if self._pod is not None:
                 store.begin()
                 _take_off(store, self._call, self._pod, self._put)

@@ -9,7 +9,7 @@ from cni.elements import FAMILIES
 from cni.errors import IO_FAILURE, CniError
 from cni.healthcheck import load as load_check
 from cni.jsonio import parse
-from cni.network import load
+from cni.network import load, packed
 from cni.pools import load as load_pools
 from cni.spec import is_identifier, is_ifname
 from cni.sqlite import Connection, DatabaseError, connect
@@ -179,8 +179,12 @@ def _parsed(text: str) -> Any:
         return None
 
 
-def _is_object(text: str) -> bool:
-    return isinstance(_parsed(text), dict)
+def _is_detail(text: str) -> bool:
+    found = _parsed(text)
+    try:
+        return isinstance(found, dict) and all(packed(vip) for vip in found.get("vips", ()))
+    except (TypeError, ValueError):
+        return False
 
 
 def _is_check(health: str) -> bool:
@@ -204,7 +208,7 @@ def _reads(compiled: str) -> bool:
 # Texts that have a form of their own: the version that first had them, and what reads them.
 _READ_BY: tuple[tuple[int, str, Callable[[str], bool], str], ...] = (
     (1, "SELECT compiled FROM network", _reads, "the compiled form of a network"),
-    (2, "SELECT detail FROM attachment WHERE detail != ''", _is_object, "the details of an attachment"),
+    (2, "SELECT detail FROM attachment WHERE detail != ''", _is_detail, "the details of an attachment"),
     (2, "SELECT DISTINCT set_name FROM element", FAMILIES.__contains__, "the set of an element"),
     (3, "SELECT DISTINCT health FROM vip WHERE health != ''", _is_check, "the health check of a virtual IP"),
 )

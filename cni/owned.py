@@ -43,13 +43,17 @@ class OwnedLink(Link):
 
     def owner(self) -> tuple[str, str] | None:
         """Container and interface name, where the alias names those that the link's own name stands for."""
-        words = self.alias.split(" ")
-        if len(words) != 3 or words[0] != "anypod" or not is_identifier(words[1]):
+        words = self.alias.split(" ", 3)
+        if len(words) < 3 or words[0] != "anypod" or not is_identifier(words[1]):
             return None
         container, _, ifname = words[2].partition("/")
         if not is_identifier(container) or not is_ifname(ifname):
             return None
         return (container, ifname) if self.name in names(container, ifname) else None
+
+    def served(self) -> str:
+        """What the alias says of virtual IPs, for `label.read`."""
+        return "".join(self.alias.split(" ", 3)[3:])
 
 
 def names(container: str, ifname: str) -> tuple[str, str]:

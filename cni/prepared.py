@@ -106,6 +106,7 @@ def _make(store: Store, kernel: Kernel, known: Remembered, ports: bool) -> Link:
 
     network = known.network
     held = store.element_sets()
+    store.refuse_served([ip for ip, _ in bridge.own_gateways(network)])
     prepare(network, ports, held)
     if held:
         _put_back(store)
@@ -146,6 +147,7 @@ def prepare_for(
     from cni.node import hold
 
     with FileLock(f"{store.state_dir}/{LOCK}", LOCK_SECONDS):
+        store.refuse_served([ip for ip, _ in gateways])
         hold(kernel, network, found, gateways)
         if subnets:
             nft.masquerade(subnets)

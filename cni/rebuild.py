@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING
 from cni.attach import Kernel, refused
 from cni.errors import DamagedError
 from cni.filelock import FileLock
+from cni.jsonio import dump
+from cni.label import read
 from cni.link import Address
 from cni.netlink import NLM_F_DUMP, attribute, message
+from cni.network import packed
 from cni.owned import all_links, owned_links
 from cni.rtnl import NLM_F_REQUEST, RTM_GETADDR
 from cni.statefile import BUSY_SECONDS, FILE, LOCK, SUFFIXES, StateFile, now
@@ -21,6 +24,7 @@ from cni.statefile import BUSY_SECONDS, FILE, LOCK, SUFFIXES, StateFile, now
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from cni.allocation import Vip
     from cni.owned import OwnedLink
 
 # Files set aside: the oldest go.
@@ -151,9 +155,23 @@ def record(state: StateFile, kernel: Kernel, links: Iterable[OwnedLink]) -> int:
                     *owner,
                 ),
             )
+        _record_vips(state, owner, read(link.served()))
     if owners:
         _record_elements(state, held, owners)
     return len(owners)
+
+
+def _record_vips(state: StateFile, owner: tuple[str, str], vips: list[Vip]) -> None:
+    """Gives an attachment back what its link's alias says that it serves."""
+    for vip in vips:
+        state.execute(
+            "INSERT OR IGNORE INTO vip VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (*owner, packed(vip.ip), packed(vip.via), vip.nexthop, vip.weight, vip.health, vip.pool),
+        )
+    if vips:
+        detail = dump({"vips": [vip.ip for vip in vips]})
+        query = "UPDATE attachment SET detail = ? WHERE container = ? AND ifname = ? AND detail = ''"
+        state.execute(query, (detail, *owner))
 
 
 def _pod_addresses(kernel: Kernel, link: OwnedLink) -> list[Address]:

@@ -64,7 +64,8 @@ def _records(store: Store, network: str) -> list[Record]:
 def _sorted(records: list[Record], links: list[OwnedLink]) -> tuple[list[Record], int]:
     """The attachments that are gone, and the number of those whose links are all that is left."""
     # The alias too: somebody may have given the link another name.
-    alive = {text for link in links if link.kind == "veth" for text in (link.name, link.alias)}
+    owners = [" ".join(link.alias.split(" ")[:3]) for link in links if link.kind == "veth"]
+    alive = {*owners, *(link.name for link in links if link.kind == "veth")}
     gone: list[Record] = []
     leaving = 0
     for record in records:

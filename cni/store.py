@@ -17,7 +17,7 @@ from cni.statefile import StateFile, now
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from cni.allocation import Allocation
     from cni.elements import Element
@@ -222,6 +222,17 @@ class Store(StateFile):
         return {
             ip for (detail,) in self.execute(query, (container, but)).fetchall() for ip in _granted(detail)
         }
+
+    def refuse_served(self, ips: Iterable[bytes]) -> None:
+        """CniError 102 where a pod serves one of these addresses, which the node is to have."""
+        for ip in ips:
+            row = self.execute("SELECT container, ifname FROM vip WHERE ip = ?", (ip,)).fetchone()
+            if row:
+                raise CniError(
+                    ADDRESS_CONFLICT,
+                    f"gateway {ip_text(ip)} is a virtual IP of {row[0]}/{row[1]}; set another gateway, or take the"
+                    " address out of anycast.pools and delete that pod",
+                )
 
     def unserve(self, container: str, ifname: str) -> list[Served]:
         """Forgets an attachment's virtual IPs, and tells them. Inside a transaction."""

@@ -39,10 +39,10 @@ def hash_by_ports() -> bool:
     return True
 
 
-def heaviest_weight(socket: NetlinkSocket, number: int, member: int, protocol: int) -> int:
+def heaviest_weight(socket: NetlinkSocket, number: int, member: int, protocol: int) -> int | None:
     """The heaviest weight of a resilient group's members; 0 where there are only plain ones, by trying.
 
-    `number` is free for a group, `member` an object. What can't be told, as that has gone by now, is taken to be new.
+    `number` is free for a group, `member` an object; None: it has gone by now, and nothing can be told.
     """
     heavy, light = (
         nexthop.group_body(number, ((member, weight),), protocol) for weight in (nexthop.HEAVIEST, 1)
@@ -57,4 +57,4 @@ def heaviest_weight(socket: NetlinkSocket, number: int, member: int, protocol: i
         if socket.request_each([nexthop.nexthop_add(body)])[0] is None:
             socket.request_each([nexthop.nexthop_delete(number)])
             return heaviest
-    return nexthop.HEAVIEST
+    return None

@@ -9,18 +9,24 @@ from cni.rtnl import route_get
 from speaker.kernel.vipcodec import TAKEN, explain_hop, hop_body, way_to
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from cni.netlink import NetlinkSocket
+    from cni.netlink import NetlinkError, NetlinkSocket
     from speaker.bgp import Address
     from speaker.kernel.vipgroups import Hop, VipsHeld
 
 
 class NextHops:
-    """Objects by number. `failed` says why some can't be made; they are tried again after `forget`."""
+    """Objects by number. `failed` says why some can't be made; they are tried again after `forget`.
 
-    def __init__(self, socket: NetlinkSocket) -> None:
+    The socket is for questions, `send` for what is written.
+    """
+
+    def __init__(
+        self, socket: NetlinkSocket, send: Callable[[Sequence[bytes]], list[NetlinkError | None]]
+    ) -> None:
         self._socket = socket
+        self._send = send
         self._seen: dict[int, Address] = {}  # the address that each was looked up for
         self.failed: dict[int, str] = {}
         self.usable: frozenset[int] = frozenset()
@@ -44,7 +50,7 @@ class NextHops:
             )(hop_body(number, hop, protocol))
             for number, hop in found.items()
         ]
-        for (number, hop), error in zip(found.items(), self._socket.request_each(writes), strict=True):
+        for (number, hop), error in zip(found.items(), self._send(writes), strict=True):
             if error is None:
                 held.hops[number] = hop
             else:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from cni import nexthop, rtnl
@@ -39,8 +40,8 @@ class VipTable:
         self._left: list[tuple[int, int]] = []  # protocols and tables that were ours before
         self._socket = NetlinkSocket()
         self._watch = VipWatch(self._socket.port)
-        self._hops = NextHops(self._socket)
         self._writer = VipWriter(self._socket, self._watch.collect)
+        self._hops = NextHops(self._socket, self._writer.send)
         self._stale = True  # what is held has to be read
         self._tried = False  # which groups the kernel takes
         self._last = nexthop.FIRST_GROUP - 1
@@ -188,15 +189,26 @@ class VipTable:
         """Makes the groups and routes of these VIPs those that are wanted; `held` are all that they have."""
         plan = self._plan(wanted, held)
         if plan.groups and not self._tried:
+            before = self._rules
             self._try_groups(next(iter(plan.groups.values())).members[0][0])
-            plan = self._plan(wanted, held)
+            if self._rules != before:
+                plan = self._plan(wanted, held)
         self._last = max(self._last, *plan.groups, 0)
-        for prefix in {*wanted, *(prefix for prefix, _ in held.routes)}:
-            self.refused.pop(prefix, None)
+        touched = {*wanted, *(prefix for prefix, _ in held.routes)}
+        kept = {prefix: reason for prefix, reason in self.refused.items() if prefix not in touched}
         refused = self._writer.carry_out(plan, self._held)
-        self.refused |= refused
-        for prefix, reason in refused.items():
-            log.warning("virtual IP refused by the kernel", vip=prefix.network_address, reason=reason)
+        self._tell({prefix: why for prefix, why in refused.items() if self.refused.get(prefix) != why})
+        self.refused = {**kept, **refused}
+
+    @staticmethod
+    def _tell(refused: Mapping[Prefix, str]) -> None:
+        """One line for each VIP that was not refused before, and a count for those beyond the first."""
+        for prefix in islice(refused, log.LISTED):
+            log.warning(
+                "virtual IP refused by the kernel", vip=prefix.network_address, reason=refused[prefix]
+            )
+        if len(refused) > log.LISTED:
+            log.warning("virtual IP refused by the kernel", more=len(refused) - log.LISTED)
 
     def _plan(self, wanted: Mapping[Prefix, VipRoute], held: VipsHeld) -> VipPlan:
         return plan_vips(wanted.values(), held, self._hops.usable, self._rules, self._fresh())
@@ -209,9 +221,11 @@ class VipTable:
 
     def _try_groups(self, member: int) -> None:
         """Once, before the first group: which ones this kernel has, and that it looks at ports."""
+        heaviest = heaviest_weight(self._socket, next(self._fresh()), member, self._rules.anycast.protocol)
+        if heaviest is None:
+            return
         self._tried = True
         hash_by_ports()
-        heaviest = heaviest_weight(self._socket, next(self._fresh()), member, self._rules.anycast.protocol)
         self._rules = replace(self._rules, heaviest=heaviest, plain=not heaviest)
         if self._rules.plain:
             log.warning(

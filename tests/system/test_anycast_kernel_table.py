@@ -6,21 +6,19 @@ import json
 import time
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from cni.netlink import NetlinkSocket
-from cni.nexthop import RTM_DELNEXTHOP, RTM_NEWNEXTHOP
-from cni.rtnl import RTM_DELROUTE, RTM_NEWROUTE, parse_route
+from cni.rtnl import RTM_DELROUTE
 from speaker.kernel.vipgroups import Member, VipRoute
-from speaker.kernel.vipwatch import GROUPS
 from speaker.settings import Kernel
 from tests.system.gobgp_rig import run, wait
+from tests.system.vip_look import everything, objects, sync, told
 from tests.system.vip_rig import VIPS, VipNode, configured, hop, routed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from speaker.kernel.vips import VipTable
 
@@ -41,44 +39,6 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VipNode]:
 @pytest.fixture
 def table(rig: VipNode) -> VipTable:
     return rig.table(configured())
-
-
-WANTED = {**routed({1: 1, 2: 7}, 4), **routed({1: 1, 3: 0}, 6, unreachable=True)}
-
-
-def sync(rig: VipNode, table: VipTable, wanted: dict[Any, VipRoute] = WANTED) -> dict[int, str]:
-    return dict(rig.inside(lambda: table.sync(wanted, rig.hops)))
-
-
-def objects(rig: VipNode) -> dict[int, dict[str, Any]]:
-    return {one["id"]: one for one in json.loads(run("ip", "-n", rig.node.ns, "-d", "-j", "-N", "nexthop"))}
-
-
-def everything(rig: VipNode) -> str:
-    """What the kernel holds of ours, and nothing that counts on."""
-    words = ("route", "show", "proto", "178")
-    return rig.node.ip("nexthop") + rig.node.ip(*words) + rig.node.ip("-6", *words)
-
-
-def is_about_us(kind: int, payload: bytes) -> bool:
-    if kind in {RTM_NEWROUTE, RTM_DELROUTE}:
-        return parse_route(payload).protocol == 178
-    return kind in {RTM_NEWNEXTHOP, RTM_DELNEXTHOP}
-
-
-def told(rig: VipNode, work: Callable[[], object]) -> list[int]:
-    """Kinds of the messages by which the kernel tells what happened meanwhile to objects, groups and routes of ours."""
-    listening = rig.inside(lambda: NetlinkSocket(GROUPS, timeout=0.2))
-    try:
-        work()
-        kinds: list[int] = []
-        try:
-            while True:
-                kinds += [kind for kind, payload in listening.receive() if is_about_us(kind, payload)]
-        except TimeoutError:
-            return kinds
-    finally:
-        listening.close()
 
 
 def test_iproute2_sees_what_was_written(rig: VipNode, table: VipTable) -> None:
@@ -161,64 +121,6 @@ def test_another_number_of_buckets_moves_the_route_without_a_gap(rig: VipNode, t
     assert before not in objects(rig)
 
 
-@pytest.mark.parametrize(
-    "harm",
-    [
-        f"ip route del {VIPS[4]} metric 190",
-        f"ip -6 route del {VIPS[6]} metric 190",
-        f"ip -6 route del {VIPS[6]} metric 191",
-        "ip nexthop flush proto 178",
-        f"ip nexthop del id {hop(1, 6)}",
-        f"ip nexthop replace id {hop(1, 4)} via 10.244.1.13 dev pods0 onlink proto 178",
-        f"ip route replace {VIPS[4]} metric 190 proto 178 via 10.244.1.13",
-        "ip link set pods0 down; ip link set pods0 up; ip address add fd44::1/64 dev pods0 nodad",
-    ],
-)
-def test_what_somebody_else_takes_away_is_put_back(rig: VipNode, table: VipTable, harm: str) -> None:
-    sync(rig, table)
-    before = sorted(one["gateway"] for one in objects(rig).values() if "gateway" in one)
-    rig.inside(table.changed)
-    run("ip", "netns", "exec", rig.node.ns, "sh", "-c", harm)
-    wait("the news", lambda: rig.inside(table.changed), 5)
-    wait("its return", lambda: sync(rig, table) == {} and not rig.inside(table.changed), 5)
-    assert sorted(one["gateway"] for one in objects(rig).values() if "gateway" in one) == before
-    assert set(rig.buckets(4)) == {1, 2}
-    assert set(rig.buckets(6)) == {1}
-    assert [route["metric"] for route in rig.node.routes(str(VIPS[6]), 178)] == [190, 191]
-
-
-def test_a_link_that_goes_away_and_another_that_comes(rig: VipNode, table: VipTable) -> None:
-    sync(rig, table)
-    rig.node.ip("link", "del", "pods0")
-    wait("the news", lambda: rig.inside(table.changed), 5)
-    failed = sync(rig, table)
-    assert set(failed) == set(rig.hops) - {hop(2, 6), hop(3, 4)}
-    assert all("no route leads to the pod's address" in why for why in failed.values())
-    assert objects(rig) == {}
-    assert [route["metric"] for route in rig.node.routes(str(VIPS[6]), 178)] == [191]
-    assert not rig.inside(table.changed)
-    rig.node.ip("link", "add", "pods0", "type", "bridge")
-    for number in (1, 2, 3):
-        rig.node.ip("link", "set", f"p{number}", "master", "pods0")
-    rig.node.ip("link", "set", "pods0", "up")
-    rig.address_bridge()
-    wait("its return", lambda: rig.inside(table.changed) and sync(rig, table) == {}, 5)
-    assert set(rig.buckets(4)) == {1, 2}
-
-
-def test_a_bridge_without_ports_has_no_carrier(rig: VipNode, table: VipTable) -> None:
-    sync(rig, table)
-    for number in (1, 2, 3):
-        rig.node.ip("link", "set", f"p{number}", "down")
-    wait("the news", lambda: rig.inside(table.changed), 5)
-    wait("the loss", lambda: sync(rig, table) != {}, 5)
-    assert "Carrier for nexthop device is down: set the link to the pod up" in set(sync(rig, table).values())
-    for number in (1, 2, 3):
-        rig.node.ip("link", "set", f"p{number}", "up")
-    wait("its return", lambda: rig.inside(table.changed) and sync(rig, table) == {}, 5)
-    assert set(rig.buckets(4)) == {1, 2}
-
-
 def test_pods_that_are_not_on_a_link_are_left_out(rig: VipNode, table: VipTable) -> None:
     rig.node.ip("route", "add", "10.99.0.0/24", "via", "10.244.1.13")
     rig.hops.update(
@@ -253,7 +155,9 @@ def test_a_pod_on_a_link_of_its_own_without_a_subnet(rig: VipNode, table: VipTab
     assert objects(rig)[hop(3, 4)]["dev"] == "p3"
 
 
-def test_objects_and_routes_of_others_stay(rig: VipNode, table: VipTable) -> None:
+def test_objects_and_routes_of_others_stay(
+    rig: VipNode, table: VipTable, caplog: pytest.LogCaptureFixture
+) -> None:
     rig.node.ip("nexthop", "add", "id", str(hop(1, 4)), "blackhole", "proto", "210")
     rig.node.ip("nexthop", "add", "id", str(0x50000000), "blackhole", "proto", "210")
     rig.node.ip("route", "add", str(VIPS[6]), "via", "fd44::13", "metric", "190", "proto", "210")
@@ -267,6 +171,9 @@ def test_objects_and_routes_of_others_stay(rig: VipNode, table: VipTable) -> Non
     )
     assert set(rig.buckets(4)) == {2}
     assert not rig.inside(table.changed)
+    table.reread()
+    assert list(sync(rig, table)) == [hop(1, 4)]
+    assert caplog.text.count("virtual IP refused by the kernel") == 1
     rig.node.ip("nexthop", "del", "id", str(hop(1, 4)))
     rig.node.ip("route", "del", str(VIPS[6]), "proto", "210")
     wait("the news", lambda: rig.inside(table.changed), 5)

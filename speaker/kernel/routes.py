@@ -103,7 +103,7 @@ class Routes:
             self._table.move(config.kernel)
             moved = [replace(route, metric=config.kernel.metric) for route in self.stale.routes.values()]
             self.stale.routes = {route.key: route for route in moved if config.kernel.install}
-            self.reread()
+            self._reread()
 
     def clear(self) -> None:
         """Takes all routes of ours out of the kernel, for good."""
@@ -112,7 +112,14 @@ class Routes:
         self._tell(plan, self._table.apply(plan))
 
     def reread(self) -> None:
-        """Somebody else changed routes or links."""
+        """Somebody else changed routes or links. What they took of ours is told: it may not be wanted back."""
+        before = self._table.known.ours
+        self._reread()
+        now = self._table.known.ours
+        if len(now) < len(before):  # hashing prefixes is what costs
+            _each(log.info, "route gone", [route for key, route in before.items() if key not in now], _fields)
+
+    def _reread(self) -> None:
         self.in_step = False
         self._tried = {}
         self._table.read()

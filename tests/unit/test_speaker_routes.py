@@ -120,6 +120,30 @@ def test_a_pass_over_the_same_writes_nothing() -> None:
     assert table.writes == before == 2
 
 
+def test_a_route_that_somebody_else_removed_is_told_whether_it_is_wanted_back_or_not(lines: Lines) -> None:
+    routes, table = started()
+    told = {NET: learned(NET, "10.0.0.254")}
+    routes.sync(told, ())
+    lines.take()
+    del table.kernel[NET, 1190]
+    routes.reread()
+    routes.sync(told, ())
+    gone = 'event="route gone" prefix=10.9.0.0/16 via=10.0.0.254'
+    assert lines.take() == [gone, 'event="route added" prefix=10.9.0.0/16 via=10.0.0.254']
+    del table.kernel[NET, 1190]
+    routes.reread()
+    routes.sync({}, ())
+    assert lines.take() == [gone]
+
+
+def test_routes_that_the_speaker_left_itself_are_not_told_as_gone(lines: Lines) -> None:
+    routes, table = started()
+    routes.sync({NET: learned(NET, "10.0.0.254")}, ())
+    table.kernel.clear()  # what another table is read as
+    routes.reload(replace(CONFIG, kernel=Kernel(table=100)))
+    assert not [line for line in lines.take() if "gone" in line]
+
+
 def test_a_refused_route_is_not_tried_at_each_pass_and_is_told_once(lines: Lines) -> None:
     routes, table = started(table=FakeTable(refuse={NET}))
     told = {NET: learned(NET, "10.0.0.254")}

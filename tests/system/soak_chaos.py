@@ -124,14 +124,18 @@ class Chaos:
     def freeze_gobgpd(self) -> None:
         node = self._node(witness=False)
         process = node.member.processes.get("gobgpd")
+        began = time.time()
+
+        def freeze(running: subprocess.Popen[bytes]) -> None:
+            running.send_signal(signal.SIGSTOP)
+
+        def thaw(running: subprocess.Popen[bytes]) -> None:
+            running.send_signal(signal.SIGCONT)
+            node.freezes.append((began, time.time()))
+
         if process is not None:
-            self._do(
-                f"gobgpd {node.number}",
-                "frozen",
-                lambda: process.send_signal(signal.SIGSTOP),
-                lambda: process.send_signal(signal.SIGCONT),
-                self.random.choice((2, 13)),
-            )
+            most = self.random.choice((2, 13))
+            self._do(f"gobgpd {node.number}", "frozen", lambda: freeze(process), lambda: thaw(process), most)
 
     def restart_rack(self) -> None:
         rack = self._rack()
@@ -179,9 +183,8 @@ class Chaos:
             node.member.processes["speaker"].send_signal(signal.SIGHUP)
 
     def break_file(self) -> None:
-        """Only while a speaker runs: none starts with such a file."""
         node = self._node()
-        if "speaker" in node.member.processes:
+        if node.has_read():
             self._do(
                 f"speaker {node.number}",
                 "its file is broken",

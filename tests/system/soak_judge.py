@@ -29,6 +29,8 @@ SLACK = 5.0  # between a change and its line
 CUT = 1.0  # what was done just before a speaker's end may have no line
 STARTING = 5.0  # what happens now is found by a speaker that begins, and is no news to it
 PUTS = {"route added", "route changed"}
+FROZEN = 15.0  # what a speaker asks of a gobgpd that is frozen is done when nobody waits for the answer
+PATHS = {"announced", "withdrawn"}
 ABOUT = PUTS | {"route removed", "route gone"}
 
 
@@ -175,13 +177,12 @@ class Judge:
     def paths(self, heard: Sequence[Heard]) -> Iterator[str]:
         """What a rack heard of this node, against what the log says is announced."""
         here = [one for one in heard if one.node == self._node.number]
-        ends = [life.ended for life in self._node.lives if life.ended]
         resets = [one.at for one in here if one.prefix is None]
-        unsaid: set[str] = set()
         for one in here:
-            prefix, said = str(one.prefix), True
+            prefix = str(one.prefix)
             if one.prefix is None:
                 continue
+            said = True
             if one.there:
                 said = says(self._lines, one.at, prefix, SLACK) is not False
             elif not any(abs(reset - one.at) < CUT for reset in resets):
@@ -192,13 +193,41 @@ class Judge:
                     for line in self._lines
                 )
             self.counts["heard by a rack"] += 1
-            if said:
-                unsaid.discard(prefix)
-            elif prefix in unsaid or any(abs(end - one.at) < CUT for end in ends):
-                unsaid.add(prefix)
-                self.counts["paths cut off"] += 1
-            else:
-                yield f"{prefix} {'came to' if one.there else 'went from'} the rack, at {one.at:.3f}"
+            if not said:
+                if not self._cut_off(prefix, one.at):
+                    yield f"{prefix} {'came to' if one.there else 'went from'} the rack, at {one.at:.3f}"
+                self.counts["heard by a rack, cut off"] += 1
+
+    def announced(self) -> Iterator[str]:
+        """What is announced now, against what the log says."""
+        own = set(map(str, self._node.settings.announced()))
+        named = {line.prefix for line in self._lines if line.event == "announced" and line.prefix}
+        for prefix in sorted(named | own):
+            said = says(self._lines, math.inf, prefix, 0)
+            if said not in {None, prefix in own} and not self._cut_off(prefix, math.inf):
+                yield f"{prefix} is{'' if prefix in own else ' not'} announced"
+
+    def _cut_off(self, prefix: str, at: float) -> bool:
+        """Whether a speaker was ended, or lost its gobgpd, before it could tell what became of what it had asked."""
+        about = (
+            line.at
+            for line in self._lines
+            if line.event == "gobgpd started" or (line.event in PATHS and line.prefix == prefix)
+        )
+        last = max((when for when in about if when < at - SLACK), default=0.0)
+        ends = [life.ended for life in self._node.lives if life.ended]
+        ends += [line.at for line in self._lines if line.event == "gobgpd lost"]
+        return any(
+            touched < end < touched + self._patience(end)
+            for end in ends
+            if last < end < at + CUT
+            for touched, one in self._node.touched
+            if one == prefix
+        )
+
+    def _patience(self, end: float) -> float:
+        frozen = any(began < end < thawed + CUT for began, thawed in self._node.freezes)
+        return FROZEN if frozen else SLACK
 
 
 def _change(held: Held, change: Change) -> None:

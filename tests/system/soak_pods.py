@@ -10,6 +10,7 @@ from tests.system.peers_rig import hold, release
 from tests.system.plugin_node import Node as PluginNode
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.system.gobgp_rig import Member
@@ -22,9 +23,10 @@ INSIDE, OUTSIDE = "pods", "hosts"
 class Pods:
     """Keeps the node's settings in step with the addresses that its pods hold."""
 
-    def __init__(self, plugin: Path, member: Member, settings: Settings) -> None:
+    def __init__(self, plugin: Path, member: Member, settings: Settings, changed: Callable[[], None]) -> None:
         self._member = member
         self._settings = settings
+        self._changed = changed
         self._node = PluginNode(plugin, member.directory / "state", member.ns)
         self._networks: dict[str, str] = {}
         self._count = 0
@@ -68,6 +70,7 @@ class Pods:
                 run("ip", "netns", "del", pod)
             self._node.pods.remove(pod)
         self._settings.addresses.pop(container)
+        self._changed()
 
     def left(self) -> dict[str, object]:
         """What is there of attachments."""
@@ -83,6 +86,7 @@ class Pods:
         self._settings.addresses[container] = tuple(
             text for text in addresses if not any(ip_address(text) in subnet for subnet in subnets)
         )
+        self._changed()
 
     def _conf(self, network: str) -> dict[str, Any]:
         number = self._settings.number

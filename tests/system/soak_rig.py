@@ -35,6 +35,7 @@ class Life:
 
     pid: int
     began: float
+    log_began: int  # bytes of the log that are of those before
     ended: float = 0.0
     by: int = 0
 
@@ -46,11 +47,20 @@ class Node:
         self.number = number
         self.member = Member(f"node{number}", directory)
         self.settings = Settings(number)
-        self.pods = Pods(plugin, self.member, self.settings)
+        self.pods = Pods(plugin, self.member, self.settings, self.note)
         self.lives: list[Life] = []
+        self.freezes: list[tuple[float, float]] = []  # of its gobgpd
+        self.touched: list[tuple[float, str]] = []  # prefixes that were to be announced, or not any more
+        self._announced: set[str] = set()
+
+    def note(self) -> None:
+        """Notes what is to be announced otherwise than before."""
+        before, self._announced = self._announced, set(map(str, self.settings.announced()))
+        self.touched += [(time.time(), prefix) for prefix in before ^ self._announced]
 
     def write(self) -> None:
         """Writes its speaker.toml and password files, each whole."""
+        self.note()
         for rack, side in self.settings.sides.items():
             file = self.member.directory / f"rack{rack}.password"
             text = f"{side.password or 'none'}\n"
@@ -63,15 +73,20 @@ class Node:
         configure(self.member, node_asn(number), f"10.9.0.{number}", "", body, METRICS)
 
     def start_speaker(self) -> None:
-        began = time.time()
+        began, log_began = time.time(), self.member.log.stat().st_size if self.lives else 0
         self.member.start_speaker()
-        self.lives.append(Life(self.member.processes["speaker"].pid, began))
+        self.lives.append(Life(self.member.processes["speaker"].pid, began, log_began))
 
     def end_speaker(self, number: signal.Signals) -> None:
         assert self.member.processes["speaker"].poll() is None, f"node{self.number}'s speaker has ended"
         status = self.member.kill("speaker", number)
         assert status in ASKED, f"node{self.number}'s speaker: {status}"
         self.lives[-1].ended, self.lives[-1].by = time.time(), number
+
+    def has_read(self) -> bool:
+        """Whether its speaker runs and has its configuration: with a broken one none starts."""
+        last = self.lives[-1]
+        return not last.ended and b"speaker started" in self.member.log.read_bytes()[last.log_began :]
 
     def speaks(self) -> bool:
         """Whether its speaker runs, and has for long enough to answer everybody."""

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from tests.system.gobgp_rig import Member
 
+# The first one waits for a system to be put together from packages.
+pytestmark = pytest.mark.timeout(400)
 SPEAKER, GOBGPD, DEAD_MAN = "anypod-speaker.service", "anypod-gobgpd.service", "anypod-dead-man.service"
 COMMAND = "/usr/local/bin/anypod"
 SUBNET, POD = "10.244.1.0/24", "192.0.2.7"
@@ -278,9 +280,11 @@ def test_a_speaker_that_is_dead_for_good_takes_the_announcements_along(
     wait("gobgpd runs again", lambda: machine.is_active(GOBGPD), 10)
 
 
-def test_after_a_reboot_all_is_as_before(machine: Machine, rack: Member) -> None:
+def test_after_a_reboot_all_is_as_before(machine: Machine, rack: Member, graceful: Frr) -> None:
+    wait("the graceful router has the subnet", lambda: graceful.has(SUBNET), 40)
     machine.stop()
     wait("the sessions end", lambda: rack.established() == 0, 120)
+    wait("nobody waits for its return", lambda: not graceful.has(SUBNET), 5)
     machine.boot()
     wait("the subnet", lambda: SUBNET in rack.table(), 60)
     assert f"{POD}/32" not in rack.table()  # the boot has ended its pod

@@ -8,6 +8,8 @@ import pytest
 
 from speaker.bgp import Destination, LearnedPath, LocalPath, Policies, PrefixMatch, Rule, Source
 from speaker.exports import narrowed
+from speaker.policy import policies
+from tests.unit.test_speaker_policy import CONFIG, EVERYONE
 
 OURS = ip_network("10.1.0.0/24")
 LEARNED = ip_network("10.9.0.0/16")
@@ -60,3 +62,14 @@ def test_who_was_told_nothing_can_hear_no_less() -> None:
 
 def test_of_unknown_rules_the_worst_is_assumed() -> None:
     assert narrowed(None, Policies((), (ALL,)), ["a", "b"], []) == {"a", "b"}
+
+
+def test_no_session_ends_for_a_list_of_what_is_announced_where_nobody_added_more() -> None:
+    before = Policies((), (Rule(accept=True, source=Source.LOCAL),))
+    paths = [ip_network(text) for text in ("10.244.1.0/24", "192.0.2.1/32")]
+    table = [Destination(prefix, LocalPath(prefix, ip_address(0)), False, ()) for prefix in paths]
+    after = policies(CONFIG)
+    assert narrowed(before, after, EVERYONE, table) == frozenset()
+    added = Destination(ip_network("10.9.0.0/16"), None, True, ())
+    assert narrowed(before, after, EVERYONE, [*table, added]) == frozenset(EVERYONE)
+    assert narrowed(after, after, EVERYONE, [*table, added]) == frozenset()

@@ -13,7 +13,7 @@ from speaker.desired import UNREACHABLE_METRIC, Held, KernelRoute, NextHop, unre
 from speaker.kernel.learned import Acceptance, Learned
 from speaker.prefixes import everything_in
 from speaker.settings import Accept, Announcement, Anycast, Kernel, Pool
-from tests.unit.test_speaker_routes import CONFIG, GATEWAY, LINKS, learned, started
+from tests.unit.routes_rig import CONFIG, GATEWAY, LINKS, learned, started
 
 if TYPE_CHECKING:
     from speaker.bgp import Prefix

@@ -11,18 +11,14 @@ import pytest
 
 from speaker.bgp import (
     BgpGlobal,
-    Destination,
     DynamicPeers,
     Family,
-    LocalPath,
     Peer,
-    Policies,
     PrefixMatch,
     Rule,
     SessionOptions,
     Source,
 )
-from speaker.exports import narrowed
 from speaker.policy import policies
 from speaker.prefixes import everything_in, exactly
 from speaker.settings import Accept, Announce, Announcement, Api, Config, PeerPolicy
@@ -96,17 +92,6 @@ def test_local_paths_that_others_add_are_told_to_nobody(key: str, transit: bool)
     config = replace(CONFIG, announce=replace(CONFIG.announce, transit=transit))
     for prefix in ("10.9.0.0/16", "10.244.0.0/16", "10.244.1.0/25", "0.0.0.0/0", "2001:db8::/64"):
         assert not told(config, key, prefix)
-
-
-def test_no_session_ends_for_that_where_nobody_added_any() -> None:
-    before = Policies((), (Rule(accept=True, source=Source.LOCAL),))
-    paths = [ip_network(text) for text in ("10.244.1.0/24", "192.0.2.1/32")]
-    table = [Destination(prefix, LocalPath(prefix, ip_address(0)), False, ()) for prefix in paths]
-    after = policies(CONFIG)
-    assert narrowed(before, after, EVERYONE, table) == frozenset()
-    added = Destination(ip_network("10.9.0.0/16"), None, True, ())
-    assert narrowed(before, after, EVERYONE, [*table, added]) == frozenset(EVERYONE)
-    assert narrowed(after, after, EVERYONE, [*table, added]) == frozenset()
 
 
 @pytest.mark.parametrize("key", EVERYONE)

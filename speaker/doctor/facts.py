@@ -15,6 +15,8 @@ PATIENCE = 20.0
 KEYS = (
     "ipv4/fib_multipath_hash_policy",
     "ipv6/fib_multipath_hash_policy",
+    "ipv4/fib_multipath_hash_fields",
+    "ipv6/fib_multipath_hash_fields",
     "ipv4/ip_forward",
     "ipv6/conf/all/forwarding",
 )

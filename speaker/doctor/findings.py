@@ -81,16 +81,20 @@ def _groups(groups: Groups) -> Finding:
 
 
 def _hashing(sysctls: Mapping[str, str | None]) -> Iterator[Finding]:
+    """Policy 1 takes a number that a packet over a veth brings along, and its sender picks another now and then."""
     for version in ("ipv4", "ipv6"):
-        key = f"{version}/fib_multipath_hash_policy"
-        if sysctls.get(key) == "0":
-            yield Finding(
-                Level.WARNING,
-                f"net.{version}: next hops are chosen by addresses alone, so all connections of a client go to one pod"
-                " (the speaker changes this with the first virtual IP)",
-                f"sysctl -w net.{version}.fib_multipath_hash_policy=1",
-            )
-        elif sysctls.get(key):
+        policy = sysctls.get(f"{version}/fib_multipath_hash_policy")
+        custom = sysctls.get(f"{version}/fib_multipath_hash_fields") is not None
+        fix = (
+            f"sysctl -w net.{version}.fib_multipath_hash_fields=55 net.{version}.fib_multipath_hash_policy=3"
+        )
+        if policy == "0":
+            what = f"net.{version}: next hops are chosen by addresses alone, so all connections of a client go to one pod"
+            yield Finding(Level.WARNING, f"{what} (the speaker changes this with the first virtual IP)", fix)
+        elif policy == "1" and custom:
+            what = f"net.{version}: connections of this node's pods to virtual IPs may break when packets are lost"
+            yield Finding(Level.WARNING, f"{what} (fib_multipath_hash_policy is 1)", fix)
+        elif policy is not None:
             yield Finding(Level.OK, f"net.{version}: next hops are chosen by more than addresses")
 
 

@@ -11,8 +11,10 @@ from speaker.doctor.findings import Facts, Groups, Level, diagnose
 GOOD = Facts(
     Groups.RESILIENT,
     {
-        "ipv4/fib_multipath_hash_policy": "1",
-        "ipv6/fib_multipath_hash_policy": "1",
+        "ipv4/fib_multipath_hash_policy": "3",
+        "ipv6/fib_multipath_hash_policy": "3",
+        "ipv4/fib_multipath_hash_fields": "55",
+        "ipv6/fib_multipath_hash_fields": "55",
         "ipv4/ip_forward": "1",
         "ipv6/conf/all/forwarding": "1",
         "ipv4/conf/all/rp_filter": "0",
@@ -51,7 +53,13 @@ def test_a_node_that_has_all_has_nothing_to_mend() -> None:
             sysctl("ipv4/fib_multipath_hash_policy", "0"),
             Level.WARNING,
             "go to one pod",
-            "net.ipv4.fib_multipath_hash_policy=1",
+            "net.ipv4.fib_multipath_hash_policy=3",
+        ),
+        (
+            sysctl("ipv6/fib_multipath_hash_policy", "1"),
+            Level.WARNING,
+            "may break when packets are lost",
+            "net.ipv6.fib_multipath_hash_policy=3",
         ),
         (sysctl("ipv6/conf/all/forwarding", "0"), Level.WARNING, "IPv6", "net.ipv6.conf.all.forwarding=1"),
         (sysctl("ipv4/conf/eth0/rp_filter", "1"), Level.WARNING, "filtering on eth0", "rp_filter=2"),
@@ -69,6 +77,12 @@ def test_what_is_missing_is_named_with_its_fix(facts: Facts, level: Level, what:
     assert found[0] is level
     assert what in found[1]
     assert fix in found[2]
+
+
+def test_before_linux_5_14_policy_1_is_the_best_there_is() -> None:
+    sysctls = {key: value for key, value in GOOD.sysctls.items() if not key.endswith("_fields")}
+    sysctls |= {f"{version}/fib_multipath_hash_policy": "1" for version in ("ipv4", "ipv6")}
+    assert bad(replace(GOOD, sysctls=sysctls)) == []
 
 
 def test_all_counts_for_every_interface() -> None:

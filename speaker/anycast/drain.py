@@ -78,19 +78,17 @@ def next_change(drains: Iterable[Drain], now: float, seconds: float) -> float | 
     return min((end for end in ends if end > now), default=None)
 
 
-def dump(drains: Iterable[Drain], boot: str) -> str:
-    """The drains of this boot as text."""
+def dump(drains: Iterable[Drain]) -> str:
+    """The drains as text."""
     listed = [{**asdict(one), "scope": one.scope.value} for one in drains]
-    return json.dumps({"boot": boot, "drains": listed}, indent=1) + "\n"
+    return json.dumps({"drains": listed}, indent=1) + "\n"
 
 
-def parse(text: str, boot: str) -> tuple[Drain, ...]:
-    """The drains of this boot, none of an earlier one's; ValueError for what is no such text."""
+def parse(text: str, now: float) -> tuple[Drain, ...]:
+    """The drains; ValueError for what is no such text. One that begins after `now` is of an earlier boot."""
     try:
-        document = json.loads(text)
-        if document["boot"] != boot:
-            return ()
-        return tuple(_drain(one) for one in document["drains"])
+        drains = [_drain(one) for one in json.loads(text)["drains"]]
+        return tuple(one for one in drains if one.since <= now)
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"it is not what anypod drain writes: {error!r}") from None
 

@@ -1,6 +1,7 @@
 """The file in which `anypod drain` leaves its word for the speaker: `<state.dir>/drain.json`.
 
-Root writes it, also while no speaker runs; the speaker only reads it.
+Root writes it, also while no speaker runs; the speaker only reads it. It ends with the boot, as all in /run does. (The
+boot's id would tell for other places, too, but in a container a hardened unit reads another one than root does.)
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cni.statefile import boot_id
 from speaker import log
 from speaker.anycast.drain import dump, parse
 
@@ -39,7 +39,7 @@ def read(state_dir: str) -> tuple[Drain, ...]:
             text = file.read(MAX_SIZE)
     except FileNotFoundError:
         return ()
-    return parse(text.decode(), boot_id())
+    return parse(text.decode(), now())
 
 
 def change(state_dir: str, edit: Callable[[tuple[Drain, ...]], Iterable[Drain]]) -> tuple[Drain, ...]:
@@ -50,7 +50,7 @@ def change(state_dir: str, edit: Callable[[tuple[Drain, ...]], Iterable[Drain]])
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         drains = tuple(edit(read(state_dir)))
-        _write(directory, dump(drains, boot_id()))
+        _write(directory, dump(drains))
     finally:
         os.close(lock)
     return drains

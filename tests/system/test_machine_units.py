@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lab.monitor import RouteMonitor
+from speaker.policy import GRACEFUL_SHUTDOWN
 from tests.system.gobgp_rig import Rig, wait
 from tests.system.machine_probes import verdicts_under_the_unit
 from tests.system.machine_rig import CONFIG, Machine, make_root
+from tests.system.machine_state import POD, RECORD, SERVE, VIP
 from tests.system.peers_rig import join_router, peer, unnumber
 from tests.system.peers_routers import Frr, frr_conf
 
@@ -26,26 +28,15 @@ if TYPE_CHECKING:
 # The first one waits for a system to be put together from packages.
 pytestmark = pytest.mark.timeout(400)
 SPEAKER, GOBGPD, DEAD_MAN = "anypod-speaker.service", "anypod-gobgpd.service", "anypod-dead-man.service"
+DRAIN = "anypod-drain.service"
 COMMAND = "/usr/local/bin/anypod"
-SUBNET, POD = "10.244.1.0/24", "192.0.2.7"
+SUBNET = "10.244.1.0/24"
 SECONDS_TO_DEATH = 8
+SECONDS_TO_DRAIN = 4
 SECRET, SECRET_FILE = "s3cret", "/etc/anypod/rack.password"
 GRACEFUL = "[peer.graceful-restart]\nrestart-time = 60\n"
 # networkd keeps the link's addresses and removes routes that it did not make, as it does by default.
 NETWORK = "[Match]\nName=r1\n[Network]\nKeepConfiguration=static\nIPv6AcceptRA=no\n"
-RECORD = """
-from cni.allocation import Allocation
-from cni.network import PodAddress, Range
-from cni.statefile import now
-from cni.store import Store
-pool = Range(4, 0xC0000200, 24, 0xC0000201, 0xC00002FE, 0xC0000201)
-store = Store("/run/anypod")
-store.begin()
-store.attach(Allocation("pods", "a", "eth0", "/run/netns/a", "host-a", ()), now())
-store.hold("pods", PodAddress(bytes([192, 0, 2, 7]), 24, b""), pool.pool, ("a", "eth0"))
-store.commit()
-store.close()
-"""
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +77,7 @@ def unnumbered(rig: Rig) -> Frr:
 def machine(rig: Rig, prefix: Path, graceful: Frr, unnumbered: Frr) -> Iterator[Machine]:
     secured = peer(graceful.v4, 65402, GRACEFUL, password_file=SECRET_FILE, ttl_security=1)
     peers = secured + peer(unnumbered.link, 65403)
-    rig.configure([1], f'{peers}[announce]\nsubnets = ["{SUBNET}"]\n')
+    rig.configure([1], f'{peers}[announce]\nsubnets = ["{SUBNET}"]\n[anycast]\ndrain = {SECONDS_TO_DRAIN}\n')
     text = rig.node.config.read_text()
     text = text.replace(f"unix://{rig.node.socket}", "unix:///run/anypod/gobgpd/api.sock")
     machine = Machine(rig.directory / "root", rig.node.ns, prefix)
@@ -280,11 +271,29 @@ def test_a_speaker_that_is_dead_for_good_takes_the_announcements_along(
     wait("gobgpd runs again", lambda: machine.is_active(GOBGPD), 10)
 
 
-def test_after_a_reboot_all_is_as_before(machine: Machine, rack: Member, graceful: Frr) -> None:
+def test_a_node_that_shuts_down_is_drained_first_and_after_its_boot_all_is_as_before(
+    machine: Machine, rack: Member, graceful: Frr, prefix: Path
+) -> None:
     wait("the graceful router has the subnet", lambda: graceful.has(SUBNET), 40)
-    machine.stop()
+    machine.do("systemctl", "enable", "--now", DRAIN)
+    machine.do(f"{prefix}/opt/anypod/current/bin/python", "-I", "-c", SERVE)
+    wait("the VIP", lambda: f"{VIP}/32" in rack.table(), 10)
+    machine.do("systemctl", "stop", DRAIN)  # that alone is no shutdown
+    machine.do("systemctl", "start", DRAIN)
+    assert not _asks_to_go_elsewhere(rack)
+    machine.do("systemctl", "poweroff", "--no-block")
+    wait("peers are asked to go elsewhere", lambda: _asks_to_go_elsewhere(rack), 10)
+    asked = time.monotonic()
+    wait("it is withdrawn", lambda: f"{VIP}/32" not in rack.table(), SECONDS_TO_DRAIN + 10)
+    assert time.monotonic() - asked > SECONDS_TO_DRAIN - 1
+    assert rack.established() == 2  # withdrawn, and not gone with the sessions
     wait("the sessions end", lambda: rack.established() == 0, 120)
     wait("nobody waits for its return", lambda: not graceful.has(SUBNET), 5)
+    machine.stop()
     machine.boot()
     wait("the subnet", lambda: SUBNET in rack.table(), 60)
-    assert f"{POD}/32" not in rack.table()  # the boot has ended its pod
+    assert not {f"{POD}/32", f"{VIP}/32"} & rack.table()  # the boot has ended its pods
+
+
+def _asks_to_go_elsewhere(rack: Member) -> bool:
+    return str(GRACEFUL_SHUTDOWN) in rack.gobgp("-j", "global", "rib", f"{VIP}/32", check=False)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import stat
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 import pytest
 
-from cni.statefile import boot_id
 from speaker.anycast import drainfile
 from speaker.anycast.drain import Drain, Drains, Phase, Scope, dump, next_change, parse
 from speaker.anycast.endpoints import Endpoint
@@ -60,10 +58,10 @@ def test_the_next_change_is_the_first_end_to_come() -> None:
     assert next_change([], 0, 30) is None
 
 
-def test_what_is_written_is_read_back_in_the_same_boot_only() -> None:
+def test_what_is_written_is_read_back_unless_the_clock_began_anew_since() -> None:
     drains = (NODE, OF_VIP, OF_POD)
-    assert parse(dump(drains, "b1"), "b1") == drains
-    assert parse(dump(drains, "b1"), "b2") == ()
+    assert parse(dump(drains), 100.0) == drains
+    assert not parse(dump(drains), 99.0)
 
 
 @pytest.mark.parametrize(
@@ -72,17 +70,17 @@ def test_what_is_written_is_read_back_in_the_same_boot_only() -> None:
         "",
         "[]",
         "{",
-        '{"boot": "b"}',
-        '{"boot": "b", "drains": [{}]}',
-        '{"boot": "b", "drains": [{"scope": "rack", "of": "", "name": "", "since": 1}]}',
-        '{"boot": "b", "drains": [{"scope": "vip", "of": "x", "name": "", "since": 1}]}',
-        '{"boot": "b", "drains": [{"scope": "pod", "of": 1, "name": "", "since": 1}]}',
-        '{"boot": "b", "drains": [{"scope": "node", "of": "", "name": "", "since": "soon"}]}',
+        '{"drain": []}',
+        '{"drains": [{}]}',
+        '{"drains": [{"scope": "rack", "of": "", "name": "", "since": 1}]}',
+        '{"drains": [{"scope": "vip", "of": "x", "name": "", "since": 1}]}',
+        '{"drains": [{"scope": "pod", "of": 1, "name": "", "since": 1}]}',
+        '{"drains": [{"scope": "node", "of": "", "name": "", "since": "soon"}]}',
     ],
 )
 def test_another_text_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="not what anypod drain writes"):
-        parse(text, "b")
+        parse(text, 2.0)
 
 
 def test_the_file_is_for_the_directorys_group_and_nobody_else(tmp_path: Path) -> None:
@@ -90,7 +88,6 @@ def test_the_file_is_for_the_directorys_group_and_nobody_else(tmp_path: Path) ->
     assert drainfile.change(str(tmp_path), lambda held: [*held, OF_VIP]) == (NODE, OF_VIP)
     assert drainfile.read(str(tmp_path)) == (NODE, OF_VIP)
     assert stat.S_IMODE((tmp_path / drainfile.FILE).stat().st_mode) == 0o640
-    assert json.loads((tmp_path / drainfile.FILE).read_text())["boot"] == boot_id()
 
 
 def test_a_reader_sees_each_change_once_and_keeps_what_it_knows(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def _hashing(sysctls: Mapping[str, str | None]) -> Iterator[Finding]:
             f"sysctl -w net.{version}.fib_multipath_hash_fields=55 net.{version}.fib_multipath_hash_policy=3"
         )
         if policy == "0":
-            what = f"net.{version}: next hops are chosen by addresses alone, so all connections of a client go to one pod"
+            what = f"net.{version}: next hops are chosen by addresses alone, all connections of a client go to one pod"
             yield Finding(Level.WARNING, f"{what} (the speaker changes this with the first virtual IP)", fix)
         elif policy == "1" and custom:
             what = f"net.{version}: connections of this node's pods to virtual IPs may break when packets are lost"

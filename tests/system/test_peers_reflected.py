@@ -199,7 +199,8 @@ def test_a_dynamic_neighbour_with_ttl_security(stage: Reflected) -> None:
     near, loose = stage.near, stage.loose
     wait("it is let in", lambda: near.is_up(near.node_v4), 25)
     wait("the subnet", lambda: near.has(SUBNET), 10)
-    assert not loose.is_up(loose.node_v4)
+    # Its first message may be there before gobgpd has asked the kernel for TTLs; it comes no further.
+    assert not loose.has(SUBNET)
     assert stage.node.logged(f'"peer up" peer={loose.v4} ') == 0
 
 

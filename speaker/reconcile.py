@@ -220,7 +220,7 @@ class Speaker:
             self._work.everything = True
             self._upkeep.due = now
             self._pods.poll(force=True)
-            self._keeper.news()
+            self._keeper.reread()
         if self._retry_at is not None and now >= self._retry_at:
             self._retry_at = None
             self._work.everything = True

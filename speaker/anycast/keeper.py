@@ -30,6 +30,9 @@ class Events(Protocol):
     def changed(self) -> bool:
         """Whether somebody else changed what is ours."""
 
+    def reread(self) -> None:
+        """Lets the next look compare with what the kernel holds."""
+
 
 class Keeper:
     """`changed` is called whenever other paths should be announced, or other routes may stand behind."""
@@ -60,6 +63,11 @@ class Keeper:
         """Looks at the drains, by one `stat`."""
         if self._drains.poll():
             self.news()
+
+    def reread(self) -> None:
+        """Compares with what the kernel holds, whether it told of a change or not; tries again what it refused."""
+        self._events.reread()
+        self.news()
 
     def news(self) -> None:
         """Something may be another now: endpoints, their health, a drain."""

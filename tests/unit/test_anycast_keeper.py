@@ -32,6 +32,7 @@ class Events:
     """A fake of the kernel's notifications: a byte in a pipe for each."""
 
     def __init__(self) -> None:
+        self.read_anew = 0
         self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     def fileno(self) -> int:
@@ -39,6 +40,9 @@ class Events:
 
     def changed(self) -> bool:
         return bool(os.read(self._read, 100))
+
+    def reread(self) -> None:
+        self.read_anew += 1
 
     def tell(self) -> None:
         os.write(self._write, b"x")
@@ -149,6 +153,18 @@ def test_a_fight_with_another_program_is_no_busy_loop(tmp_path: Path) -> None:
             scene.events.tell()
             await asyncio.sleep(0.02)
         assert 1 <= scene.kernel.writes - before <= 5
+
+    play(tmp_path, body)
+
+
+def test_from_time_to_time_all_is_compared(tmp_path: Path) -> None:
+    async def body(scene: Scene) -> None:
+        scene.up()
+        await until(lambda: scene.kernel.members() == {1: 1})
+        scene.kernel.routes = {}
+        scene.keeper.reread()
+        await until(lambda: scene.kernel.members() == {1: 1})
+        assert scene.events.read_anew == 1
 
     play(tmp_path, body)
 

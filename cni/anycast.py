@@ -11,10 +11,10 @@ import posix
 from cni import sysctl
 from cni.allocation import Vip
 from cni.attach import EEXIST, Kernel, owner_alias, refused
-from cni.errors import ADDRESS_CONFLICT, CHECK_FAILED, KERNEL_REFUSED, VIP_REFUSED, CniError
+from cni.errors import ADDRESS_CONFLICT, CHECK_FAILED, INVALID_NETNS, KERNEL_REFUSED, VIP_REFUSED, CniError
 from cni.label import label
 from cni.link import Address, address_add, address_delete, address_dump, link_up
-from cni.netns import SELF, enter, open_netns
+from cni.netns import SELF, enter, inode, open_netns
 from cni.network import ip_text
 from cni.nexthop import FIRST_ID, LAST_ID, nexthop_delete
 from cni.pools import load
@@ -132,6 +132,8 @@ class Endpoint:
         sysctl.attempt(f"ipv4/conf/{self._call.ifname}/arp_announce", "2")
         sysctl.attempt(f"ipv4/conf/{self._call.ifname}/arp_ignore", "1")
         index = _loopback(self._pod)
+        # What the kernel did with them is not known where it does not get to answer.
+        self._put = list(self._granted)
         try:
             verdicts = self._pod.socket.request_each(
                 [link_up(index), *(address_add(index, ip, 8 * len(ip)) for ip in self._granted)]
@@ -190,8 +192,10 @@ def leave(call: Call, store: Store, served: Sequence[Served]) -> None:
     try:
         enter(open_netns(call.netns, call.own_netns))
         _take_off(store, call, Kernel(), [ip for ip, _ in served])
-    except CniError:
-        return  # the namespace has gone, and all that was in it
+    except CniError as error:
+        if error.code != INVALID_NETNS and inode(call.netns) != (0, 0):
+            raise
+        # The namespace has gone, and all that was in it.
     finally:
         enter(own)
         posix.close(own)

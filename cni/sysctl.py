@@ -47,7 +47,10 @@ def ignore_redirects(ifname: str) -> None:
 
 
 def send_no_redirects(ifname: str) -> None:
-    """Has the node send none through a link, as far as IPv4 goes; for IPv6 the kernel has no such key."""
+    """Has the node send none of IPv4 through a link.
+
+    For IPv6 the kernel has no such key, and sends none that leads to a global address (net/ipv6/ndisc.c).
+    """
     for name in ("all", ifname):
         ensure(f"ipv4/conf/{name}/send_redirects", "0")
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import subprocess
 from typing import TYPE_CHECKING, Any
 
 from cni.reader import StateReader
-from tests.system.plugin_node import SECONDS, Node, run
+from tests.system.plugin_node import Node, run
 
 if TYPE_CHECKING:
     from cni.allocation import Vip
@@ -89,12 +88,3 @@ def rows(node: Node, query: str) -> list[tuple[Any, ...]]:
         return db.execute(query).fetchall()
     finally:
         db.close()
-
-
-def fetch(namespace: str, address: str, source: str = "") -> str:
-    """What the server at port 80 of an address says; empty for no answer."""
-    bound = f"('{source}', 0)" if source else "None"
-    code = f"import socket; print(socket.create_connection(('{address}', 80), 5, {bound}).recv(99).decode())"
-    argv = ["ip", "netns", "exec", namespace, "python3", "-c", code]
-    done = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=SECONDS)
-    return done.stdout.strip()

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tests.system.view import Shown
 
 CONTAINER = "struck"
+RUNS = 3
 # What GC leaves alone.
 VALID = {"cni.dev/valid-attachments": [{"containerID": "warm", "ifname": "eth0"}]}
 
@@ -131,15 +132,20 @@ class Walk:
     clean: Callable[[Scene], object]
 
     def record(self, scene: Scene, seconds: float) -> list[SystemCall]:
-        """The verb's system calls where nothing strikes."""
+        """The verb's system calls where nothing strikes.
+
+        The fewest of some runs: now and then one has to split a page of the state file.
+        """
 
         def work(one: Scene, _: Iterator[None]) -> list[SystemCall]:
             enter_namespace(one.node.name)
-            self.prepare(one)
-            calls = one.record(self.verb)
-            self.clean(one)
+            runs = []
+            for _turn in range(RUNS):
+                self.prepare(one)
+                runs.append(one.record(self.verb))
+                self.clean(one)
             one.close()
-            return calls
+            return min(runs, key=len)
 
         (calls,) = spread(work, [scene], [None], seconds)
         return calls

@@ -23,11 +23,14 @@ BANDWIDTH = {
     "egressRate": 8_000_000,
     "egressBurst": 800_000,
 }
+VIPS = {"vips": ["198.51.100.10", "2001:db8:a::10"], "check": "tcp://:80", "weight": 3}
+POOL = {"name": "edge", "addresses": ["198.51.100.0/24", "2001:db8:a::/64"]}
 FEATURES: dict[str, Any] = {
     "ipMasq": True,
     "macspoofchk": True,
     "hairpinMode": True,
-    "runtimeConfig": {"portMappings": PORTS, "bandwidth": BANDWIDTH, "aliases": ["web"]},
+    "anycast": {"pools": [POOL]},
+    "runtimeConfig": {"portMappings": PORTS, "bandwidth": BANDWIDTH, "aliases": ["web"], "anycast": VIPS},
 }
 # A fake: it gives every attachment the same address, and keeps one file for each that it gave.
 LISTED_IPAM = """#!/bin/sh

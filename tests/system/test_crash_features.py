@@ -1,8 +1,8 @@
 """ADD and DEL with all that an attachment can have, killed before each system call that the plugin makes itself.
 
 Host ports, bandwidth and protection against forged hardware addresses leave traces in nftables and a second
-link; another IPAM plugin keeps its own list. The interpreter's start is that of test_crash_known.py. What the
-plugin started goes on when it dies; the DEL comes when that has ended.
+link, virtual IPs on the pod's `lo`; another IPAM plugin keeps its own list. The interpreter's start is that of
+test_crash_known.py. What the plugin started goes on when it dies; the DEL comes when that has ended.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def walked(walk: Walk, scenes: list[Scene], least: int) -> None:
 
 
 @pytest.mark.parametrize("walk", WALKS.values(), ids=WALKS.keys())
-def test_a_call_with_ports_bandwidth_and_spoof_check_leaves_nothing_behind_a_del(
+def test_a_call_with_ports_bandwidth_spoof_check_and_vips_leaves_nothing_behind_a_del(
     featured: list[Scene], walk: Walk
 ) -> None:
     walked(walk, featured, 300)

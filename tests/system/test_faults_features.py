@@ -52,7 +52,7 @@ def walked(walk: FaultWalk, scenes: list[Scene]) -> None:
 
 
 @pytest.mark.parametrize("walk", WALKS.values(), ids=WALKS.keys())
-def test_a_call_with_ports_bandwidth_and_spoof_check_is_whole_or_an_error_object(
+def test_a_call_with_ports_bandwidth_spoof_check_and_vips_is_whole_or_an_error_object(
     featured: list[Scene], walk: FaultWalk
 ) -> None:
     walked(walk, featured)

@@ -28,6 +28,7 @@ _HELD = {
     "attachment": "SELECT network, container, ifname, host_ifname FROM attachment",
     "address": "SELECT network, hex(ip), container, ifname FROM address WHERE container IS NOT NULL",
     "element": "SELECT set_name, hex(key), container, ifname FROM element",
+    "vip": "SELECT hex(ip), container, ifname FROM vip",
 }
 Shown = dict[str, list[str]]
 

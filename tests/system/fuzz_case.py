@@ -25,6 +25,16 @@ PORTS = [
     {"hostPort": 5353, "containerPort": 53, "protocol": "udp", "hostIP": "127.0.0.1"},
 ]
 ANNOTATIONS = {"anypod.dev/advertise": "true", "kubernetes.io/config.seen": "2026-01-01T00:00:00Z"}
+ASKING = {
+    "anypod.dev/anycast": "198.51.100.10, 2001:db8:a::10",
+    "anypod.dev/anycast-check": "http://:8080/healthz interval=2 fall=3",
+    "anypod.dev/anycast-weight": "10",
+}
+POOLS = [
+    {"name": "edge", "addresses": ["198.51.100.0/24", "2001:db8:a::/64"]},
+    {"name": "dns", "addresses": ["203.0.113.0/24"], "namespaces": ["dns", "team-*"]},
+]
+SERVING = {"vips": ["198.51.100.11", "2001:db8:a::11"], "check": "tcp://:53", "weight": 7}
 BANDWIDTH = {"ingressRate": 1000000, "ingressBurst": 4294967295, "egressRate": 2000000, "egressBurst": 80000}
 RESULT = {
     "cniVersion": "1.0.0",
@@ -84,6 +94,9 @@ FEATURES: list[dict[str, Any]] = [
             }
         }
     },
+    {"anycast": {"pools": POOLS}, "runtimeConfig": {"io.kubernetes.cri.pod-annotations": ASKING}},
+    {"anycast": {"pools": POOLS} | SERVING, "runtimeConfig": {"anycast": SERVING}},
+    {"anycast": {"pools": POOLS} | SERVING, "ipam": {}, "prevResult": RESULT},
     {"prevResult": RESULT},
     {"cniVersion": "0.2.0", "prevResult": OLD_RESULT},
     {"cniVersion": "1.1.0", "requireSpeaker": True},

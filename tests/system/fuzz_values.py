@@ -53,7 +53,7 @@ KEYS = (
     " runtimeConfig ips mac ipRanges bandwidth ingressRate ingressBurst egressRate egressBurst portMappings hostPort"
     " containerPort protocol hostIP aliases args cni labels prevResult interfaces interface sandbox ip4 ip6 ip version"
     " servers searches io.kubernetes.cri.pod-annotations anypod.dev/x cni.dev/valid-attachments cni.dev/attachments"
-    " containerID ifname stateDir"
+    " containerID ifname stateDir anycast pools namespaces vips check weight anypod.dev/anycast"
 ).split()
 PROTOCOLS = ["tcp", "udp", "sctp", "TCP", "", "icmp", "6", "tcp\x00", "tcpp"]
 

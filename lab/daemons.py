@@ -89,11 +89,14 @@ def programs(
     if topology.rack is RackKind.BIRD:
         files = ("-c", f"{directory}/bird.conf", "-s", f"{directory}/bird.ctl")
         return (Program("bird", namespace, ("bird", "-f", *files), directory),)
-    settings = FRR_PARENTS[0] / namespace
-    return tuple(
-        Program(name, namespace, (*argv, "-f", f"{settings}/{name}.conf"), directory)
-        for name in ("zebra", "bgpd")
-        for argv in [(str(FRR_LIBRARY / name), "-N", namespace, "-P", "0", "--log", "stdout")]
+    settings, running = (parent / namespace for parent in FRR_PARENTS)
+    common = ("-N", namespace, "-P", "0", "--log", "stdout", "-f")
+    zebra = (str(FRR_LIBRARY / "zebra"), *common, f"{settings}/zebra.conf")
+    bgpd = (str(FRR_LIBRARY / "bgpd"), *common, f"{settings}/bgpd.conf")
+    # A bgpd that has a session before it knows its interfaces from zebra drops IPv6 paths for good.
+    return (
+        Program("zebra", namespace, zebra, directory, running / "zserv.api", awaited=True),
+        Program("bgpd", namespace, bgpd, directory),
     )
 
 

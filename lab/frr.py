@@ -5,11 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lab.configs import CONNECT_RETRY
+from lab.topology import Layout
 
 if TYPE_CHECKING:
     from lab.topology import Router, Topology
 
 MOST_PATHS = 8
+# What a node tells of a virtual IP that drains is graceful-shutdown and a longer AS path. A rack whose only other way
+# is the spine must not go that way before the spine has left the rack: packets would go to and fro between them. So
+# it takes its own nodes' paths before all others, and what the spine goes by is the AS path.
+NODES_FIRST = """bgp community-list standard gshut permit 65535:0
+route-map nodes permit 10
+ set local-preference 200
+ set comm-list gshut delete
+"""
 
 
 def zebra(router: Router) -> str:
@@ -29,6 +38,7 @@ def bgpd(router: Router, topology: Topology) -> str:
         " bgp bestpath as-path multipath-relax",
         f" timers bgp {timers.keepalive} {timers.hold}",
     ]
+    nodes = {node.name for node in topology.nodes} if topology.layout is Layout.ANYCAST else set()
     if topology.pools:
         # Where one path has a link bandwidth and another has none, the one without gets nothing.
         lines.append(" bgp bestpath bandwidth skip-missing")
@@ -44,5 +54,7 @@ def bgpd(router: Router, topology: Topology) -> str:
         for peering in peerings:
             verb = "" if peering.remote.version == version else "no "
             lines.append(f"  {verb}neighbor {peering.remote} activate")
+            if peering.remote_member in nodes and not verb:
+                lines.append(f"  neighbor {peering.remote} route-map nodes in")
         lines += [f"  maximum-paths {MOST_PATHS}", " exit-address-family"]
-    return "\n".join([*lines, "exit", ""])
+    return "\n".join([*lines, "exit", NODES_FIRST if nodes else ""])

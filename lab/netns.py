@@ -31,7 +31,9 @@ SETTINGS = (
 )
 FORWARDING = ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding")
 FOREIGN_BIND = ("net/ipv6/ip_nonlocal_bind",)  # IPv4 takes any address of a local route
-HASH_POLICY = ("net/ipv4/fib_multipath_hash_policy", "net/ipv6/fib_multipath_hash_policy")
+# Policy 1 takes a hash that a packet has already. A veth keeps the sender's, which is another one when the sender has
+# to send something again, and that connection would go elsewhere. Policy 3 looks at the fields that are said.
+HASHING = {"fib_multipath_hash_fields": "55", "fib_multipath_hash_policy": "3"}
 
 
 def names() -> tuple[str, ...]:
@@ -73,7 +75,8 @@ def set_forwarding(namespace: str, value: str) -> None:
 
 def hash_ports(namespace: str) -> None:
     """Has a router choose between next hops by addresses and ports, not by addresses alone."""
-    write_settings(namespace, "1", HASH_POLICY)
+    for key, value in HASHING.items():
+        write_settings(namespace, value, [f"net/{family}/{key}" for family in ("ipv4", "ipv6")])
 
 
 def write_settings(namespace: str, value: str, paths: Sequence[str]) -> None:

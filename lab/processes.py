@@ -18,6 +18,7 @@ from lab.waiting import until
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+START_SECONDS = 20.0
 TERM_SECONDS = 5.0
 KILL_SECONDS = 5.0
 PRIVATE = 0o600
@@ -32,6 +33,7 @@ class Program:
     argv: tuple[str, ...]
     directory: Path
     socket: Path | None = None  # left by one that was killed, and in the way of the next
+    awaited: bool = False  # the next program is not started before the socket is there
 
     @property
     def log(self) -> Path:
@@ -62,6 +64,8 @@ class Program:
         pid = os.posix_spawn(executable, argv, os.environ, file_actions=files, setsid=True)
         self.pid_file.touch(PRIVATE)
         self.pid_file.write_text(f"{pid}\n")
+        if self.awaited and self.socket is not None:
+            until(self.socket.exists, bool, seconds=START_SECONDS, what=f"{self.socket}", interval=0.02)
         return pid
 
     def pid(self) -> int | None:

@@ -46,6 +46,18 @@ def gateways(namespace: str, prefix: Prefix) -> frozenset[Address]:
     return frozenset().union(*found)
 
 
+def weights(namespace: str, prefix: Prefix) -> dict[Address, int]:
+    """The same with their shares of the traffic: the weights of the kernel, each at least 1."""
+    argv = ["ip", "-n", namespace, f"-{prefix.version}", "-j", "route", "show", str(prefix)]
+    found = {}
+    for entry in json.loads(run(argv) or "[]"):
+        for hop in entry.get("nexthops") or [entry]:
+            gateway = hop.get("gateway") or hop.get("via", {}).get("host")
+            if gateway:
+                found[ip_address(gateway)] = int(hop.get("weight", 1))
+    return found
+
+
 def route_table(namespace: str, version: int) -> list[str]:
     """The table as `ip route` prints it, for a person."""
     argv = ["ip", "-n", namespace, f"-{version}", "route", "show"]

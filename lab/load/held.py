@@ -90,6 +90,8 @@ class Held:
     def _hear(self, one: Connection) -> None:
         try:
             data = one.socket.recv(256)
+        except BlockingIOError:
+            return
         except OSError as error:
             self._lose(one, why(error))
             return

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import signal
-import sys
 from typing import TYPE_CHECKING
 
 from lab.load import datagrams, held, requests, routes, server, spread
@@ -25,7 +23,6 @@ VERBS: dict[str, Callable[[argparse.Namespace], None]] = {
 
 def main() -> None:
     """Reads the verb and its arguments and runs it."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     arguments = _parser().parse_args()
     VERBS[arguments.verb](arguments)
 

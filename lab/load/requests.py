@@ -88,6 +88,8 @@ class Requests:
                 one.pod, _ = greeting(data)
                 one.socket.send(WORD)
                 return
+        except BlockingIOError:
+            return
         except OSError as error:
             self._close(one)
             self._lose(one.begun, one.pod, why(error))

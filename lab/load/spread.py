@@ -34,7 +34,7 @@ class Spread:
             while self.begun < count and len(self._open) < at_once:
                 self._begin()
             for number in self._poll.wait(moved + STALLED):
-                self._hear(*self._open.pop(number))
+                self._hear(number)
                 moved = time.monotonic()
         self.failed["stalled"] += len(self._open) + count - self.begun
 
@@ -49,15 +49,19 @@ class Spread:
         self._open[made.fileno()] = made, source
         self._poll.watch(made.fileno())
 
-    def _hear(self, made: socket.socket, source: str) -> None:
-        with made:
-            try:
-                pod, client = greeting(made.recv(256))
-            except OSError as error:
-                self.failed[why(error)] += 1
-                return
-        self.pods[pod] += 1
-        self.wrong_source += bool(source) and client != source
+    def _hear(self, number: int) -> None:
+        made, source = self._open[number]
+        try:
+            pod, client = greeting(made.recv(256))
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self.failed[why(error)] += 1
+        else:
+            self.pods[pod] += 1
+            self.wrong_source += bool(source) and client != source
+        del self._open[number]
+        made.close()
 
 
 def spread(arguments: argparse.Namespace) -> None:

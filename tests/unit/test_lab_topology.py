@@ -77,7 +77,10 @@ def test_pods_may_ask_for_the_virtual_ips_that_the_speaker_has_pools_for(layout:
             [plugin] = json.loads(configs.conflist(network, Path("/run/state"), topology.pools))["plugins"]
             assert {pool["name"]: pool["addresses"] for pool in plugin["anycast"]["pools"]} == announced
     for rack in topology.racks:
-        assert "bandwidth skip-missing" in frr.bgpd(rack, topology)
+        text = frr.bgpd(rack, topology)
+        assert "bandwidth skip-missing" in text
+        # Both families of each node's sessions, where a rack has one node and the spine.
+        assert text.count("route-map nodes in") == (2 if layout is Layout.ANYCAST else 0)
 
 
 def test_lab_for_anycast_has_frr_in_its_racks() -> None:

@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
+from typing import TYPE_CHECKING
 
 from prometheus_client.parser import text_string_to_metric_families
 from pyroute2 import netns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PORT = 9179
 SECONDS = 15
 
 
-def connect(namespace: str) -> socket.socket:
-    """A connection within the namespace: a socket stays where it was made."""
+@contextlib.contextmanager
+def inside(namespace: str) -> Iterator[None]:
+    """Sockets that are made meanwhile, by this thread, stay in the namespace."""
     here = os.open("/proc/self/ns/net", os.O_RDONLY)
     try:
         netns.setns(namespace)
-        client = socket.create_connection(("127.0.0.1", PORT), SECONDS)
+        yield
     finally:
         netns.setns(here)
         os.close(here)
-    return client
+
+
+def connect(namespace: str) -> socket.socket:
+    """A connection within the namespace."""
+    with inside(namespace):
+        return socket.create_connection(("127.0.0.1", PORT), SECONDS)
 
 
 def ask(namespace: str, request: bytes) -> tuple[str, str]:
@@ -33,13 +44,11 @@ def ask(namespace: str, request: bytes) -> tuple[str, str]:
 
 
 def scrape(namespace: str) -> dict[str, float]:
-    """Values by name and labels."""
+    """Values by name and labels, as they stand there: sorted by the labels' names."""
     status, body = ask(namespace, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
     assert status == "HTTP/1.1 200 OK"
     return {
-        "/".join(
-            [sample.name, *(sample.labels[name] for name in ("peer", "asn") if sample.labels)]
-        ): sample.value
+        "/".join([sample.name, *sample.labels.values()]): sample.value
         for family in text_string_to_metric_families(body)
         for sample in family.samples
     }

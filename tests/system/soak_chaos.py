@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from tests.system.soak_edits import EDITS, SECRETS
@@ -41,7 +42,6 @@ class Chaos:
         self.journal: list[str] = []
         self.flushers: set[int] = set()  # processes that took routes out of a kernel
         self.flaps: list[Flap] = []
-        self._began = time.monotonic()
         self._later: list[tuple[float, int, str, Callable[[], object]]] = []
         self._count = 0
         self._actions: dict[Callable[[], None], int] = {
@@ -54,6 +54,7 @@ class Chaos:
             self.change_password: 1,
             self.break_file: 1,
             self.churn_pods: 10,
+            self.turn_server: 3,
             self.churn_rack: 3,
             self.flush_routes: 2,
             self.ask: 3,
@@ -78,7 +79,7 @@ class Chaos:
             action()
 
     def _note(self, text: str) -> None:
-        self.journal.append(f"{time.monotonic() - self._began:8.2f} {text}")
+        self.journal.append(f"{datetime.now(UTC):%H:%M:%S.%f} {text}")  # as the speakers' logs have it
 
     def _do(
         self, key: str, what: str, action: Callable[[], object], back: Callable[[], object], most: float
@@ -161,10 +162,19 @@ class Chaos:
         )
 
     def flush_routes(self) -> None:
+        """Of learned ones, of VIPs, or what the routes of VIPs lead to."""
         node = self._node()
         version = self.random.choice(("-4", "-6"))
-        self._note(f"flush {version} at node {node.number}")
-        argv = ["ip", "-n", node.member.ns, version, "route", "flush", "proto", "177"]
+        words = self.random.choice(
+            (
+                (version, "route", "flush", "proto", "177"),
+                (version, "route", "flush", "proto", "177"),
+                (version, "route", "flush", "proto", "178"),
+                ("nexthop", "flush", "proto", "178"),
+            )
+        )
+        self._note(f"{' '.join(words)} at node {node.number}")
+        argv = ["ip", "-n", node.member.ns, *words]
         with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
             self.flushers.add(process.pid)  # the kernel tells whose hand it was
 
@@ -216,7 +226,7 @@ class Chaos:
         node = self._node()
         pods = node.pods
         if len(pods.names) < MOST_PODS and self.random.random() < 0.55:
-            kind = self.random.choice((INSIDE, OUTSIDE, "invented"))
+            kind = self.random.choice((INSIDE, INSIDE, OUTSIDE, "invented"))
             if kind == "invented":
                 host = self.random.randrange(1, 250)
                 six = self.random.random() < 0.5
@@ -224,13 +234,22 @@ class Chaos:
                 if all(pod not in held for held in node.settings.addresses.values()):
                     self._note(f"node {node.number}: {pods.invent(pod)} {pod}")
             else:
-                container = pods.add(kind)
-                self._note(f"node {node.number}: {container} {node.settings.addresses[container]}")
+                vips = [vip for vip in node.settings.vips if kind == INSIDE and self.random.random() < 0.5]
+                container = pods.add(kind, *vips)
+                self._note(f"node {node.number}: {container} {node.settings.addresses[container]} {vips}")
         elif pods.names:
             container = self.random.choice(pods.names)
             first = self.random.random() < 0.3
             self._note(f"node {node.number}: no {container}{', its namespace first' if first else ''}")
             pods.remove(container, namespace_first=first)
+
+    def turn_server(self) -> None:
+        """What listens in a pod with VIPs ends, or begins again."""
+        node = self._node()
+        if node.settings.endpoints:
+            container = self.random.choice(list(node.settings.endpoints))
+            listens = node.pods.turn(container)
+            self._note(f"node {node.number}: {container} {'serves' if listens else 'does not serve'}")
 
     def remove_pods(self) -> None:
         """All of them, everywhere."""

@@ -18,8 +18,9 @@ SECRETS = ("", "first", "an0ther_s3cret")
 
 
 def racks(settings: Settings, chance: random.Random) -> str:
-    """A rack's peers are removed, or added again."""
-    settings.racks ^= {chance.choice(RACKS)}
+    """A rack's peers are removed, or added again, before those of the other go."""
+    gone = set(RACKS) - settings.racks
+    settings.racks ^= gone or {chance.choice(RACKS)}
     return f"racks {sorted(settings.racks)}"
 
 
@@ -29,9 +30,11 @@ def service(settings: Settings, _chance: random.Random) -> str:
 
 
 def attributes(settings: Settings, chance: random.Random) -> str:
-    """Of everything, or of pod addresses alone."""
+    """Of everything, of pod addresses, or of VIPs."""
     number = settings.number
-    manner = chance.choice((settings.plain, settings.hosts))
+    name, manner = chance.choice(
+        (("announce", settings.plain), ("announce.hosts", settings.hosts), ("anycast.pool", settings.pool))
+    )
     match chance.choice(("communities", "med", "local-preference")):
         case "communities":
             communities = (f"{65000 + number}:100", f"{65000 + number}:1:2", "no-export")
@@ -40,7 +43,7 @@ def attributes(settings: Settings, chance: random.Random) -> str:
             manner.med = chance.choice((None, 0, chance.randrange(100)))
         case _:
             manner.local_pref = chance.choice((None, 50, 150))
-    return f"{'announce.hosts' if manner is settings.hosts else 'announce'} {manner}"
+    return f"{name} {manner}"
 
 
 def told(settings: Settings, chance: random.Random) -> str:
@@ -55,7 +58,7 @@ def told(settings: Settings, chance: random.Random) -> str:
         case "med":
             side.med = chance.choice((None, 0, chance.randrange(100)))
         case _:
-            side.prepend = chance.randrange(3)
+            side.prepend = chance.choice((0, 0, 1, 2))
     return f"export {side}"
 
 
@@ -66,7 +69,7 @@ def taken(settings: Settings, chance: random.Random) -> str:
         nets = ("10.200.0.0/16", "10.244.0.0/16", "fd24::/16", "2001:db8::/32")
         side.refused = tuple(one for one in nets if chance.random() < 0.2)
     else:
-        side.local_pref = chance.choice((0, 50, 200))
+        side.local_pref = chance.choice((0, 0, 50, 200))
     return f"import {side}"
 
 
@@ -81,7 +84,7 @@ def session(settings: Settings, chance: random.Random) -> str:
 
 
 def maximum(settings: Settings, chance: random.Random) -> str:
-    settings.maximum = chance.choice((0, 0, 3, 8))
+    settings.maximum = chance.choice((0, 0, 0, 3, 8))
     return f"accept.maximum {settings.maximum}"
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.system.gobgp_rig import run
 from tests.system.soak_model import VERSIONS, Path, behind, routes
+from tests.system.soak_vips import vips_apart
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -39,8 +40,13 @@ def differences(soak: Soak) -> list[str]:
     found = [
         f"node{node.number}: {difference}"
         for node in soak.nodes.values()
-        for look in (_in_kernel, _in_daemon, _in_speaker)
-        for difference in look(soak, node)
+        for found_by in (
+            _in_kernel(soak, node),
+            _in_daemon(soak, node),
+            _in_speaker(soak, node),
+            vips_apart(node),
+        )
+        for difference in found_by
     ]
     for number, rack in soak.racks.items():
         wanted: dict[Prefix, Path] = {}
@@ -145,6 +151,7 @@ def _in_speaker(soak: Soak, node: Node) -> Iterator[str]:
     left_out = max(0, learned - settings.maximum) if settings.maximum else 0
     up = {one["address"] for one in shown["peers"] if one["state"] == "established"}
     own = set(map(str, settings.announced()))
+    served = {vip: len(pods) for vip, pods in settings.served().items()}
     looks: dict[str, tuple[object, object]] = {
         "gobgpd": ({**shown["gobgpd"], "lost": 0}, _well(shown["gobgpd"]["api"])),
         "configuration": (shown["configuration"]["refused"], ""),
@@ -153,6 +160,10 @@ def _in_speaker(soak: Soak, node: Node) -> Iterator[str]:
         "announced": (shown["announced"], len(own)),
         "paths": ({one["prefix"] for one in shown["paths"]}, own),
         "learned": (shown["learned"], learned),
+        "VIPs": (
+            {one["vip"]: one["serving"] for one in shown["vips"] if one["state"] == "announced"},
+            served,
+        ),
         "routes": (
             shown["routes"],
             {

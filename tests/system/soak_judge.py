@@ -43,6 +43,7 @@ class Judge:
         self._flushers = chaos.flushers
         self._flaps = [flap for flap in chaos.flaps if flap.node == node.number]
         self._changes = changes
+        self._happened: list[Change | Flap] = sorted([*changes, *self._flaps], key=lambda one: one.at)
         self.counts: Counter[str] = Counter()
 
     # ---- routes
@@ -148,10 +149,8 @@ class Judge:
         for life in self._node.lives:
             line = next((line for line in self._of(life) if line.event == "routes adopted"), None)
             if line is not None:
-                changes = (change.at for change in self._changes if life.began < change.at < line.at + CUT)
-                counts = {
-                    sum(1 for hops in self._replay(at).values() if hops) for at in (life.began, *changes)
-                }
+                times = (one.at for one in self._happened if life.began < one.at < line.at + CUT)
+                counts = {sum(1 for hops in self._replay(at).values() if hops) for at in (life.began, *times)}
                 self.counts["adoptions"] += 1
                 if int(line.fields["count"]) not in counts:
                     yield f"{line}, but there were {sorted(counts)}"
@@ -159,8 +158,7 @@ class Judge:
     def _replay(self, until: float) -> Held:
         held: Held = {}
         down: set[str] = set()
-        happened: list[Change | Flap] = sorted([*self._changes, *self._flaps], key=lambda one: one.at)
-        for one in happened:
+        for one in self._happened:
             if one.at > until:
                 break
             if isinstance(one, Change):

@@ -19,6 +19,10 @@ NODES = (1, 2, 3)
 VERSIONS = (4, 6)
 UNREACHABLE_METRIC = 4_000_000_000
 METRIC = 1190
+VIP_METRIC = 190
+# Within a node a VIP's own path comes before what others tell of it.
+VIP_PREFERENCE = (1 << 32) - 1
+POOL = ("192.0.2.0/24", "2001:db8:aaaa::/64")
 
 
 def address(version: int, rack: int, node: int, host: int) -> str:
@@ -88,8 +92,17 @@ class Side:
 
 
 @dataclass(slots=True)
+class Endpoint:
+    """A pod that serves virtual IPs while something listens in it; `via` is its own address of each family."""
+
+    vips: tuple[str, ...]
+    via: dict[int, str]
+    listens: bool = True
+
+
+@dataclass(slots=True)
 class Settings:
-    """A node's speaker.toml, and the addresses outside its subnets that its pods hold."""
+    """A node's speaker.toml, the addresses outside its subnets that its pods hold, and what they serve."""
 
     number: int
     racks: set[int] = field(default_factory=lambda: set(RACKS))
@@ -100,7 +113,9 @@ class Settings:
     maximum: int = 0
     metric: int = METRIC
     stale: int = 20
+    pool: Manner = field(default_factory=Manner)
     addresses: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    endpoints: dict[str, Endpoint] = field(default_factory=dict)
 
     @property
     def subnets(self) -> tuple[str, str]:
@@ -109,6 +124,22 @@ class Settings:
     @property
     def service(self) -> str:
         return f"10.96.{self.number}.0/24"
+
+    @property
+    def vips(self) -> tuple[str, ...]:
+        """What its pods may ask for."""
+        return (
+            *(f"192.0.2.{10 * self.number + n}" for n in range(2)),
+            f"2001:db8:aaaa::{self.number}",
+        )
+
+    def served(self) -> dict[str, set[str]]:
+        """The VIPs that are served, over which addresses of pods."""
+        found: dict[str, set[str]] = {}
+        for endpoint in self.endpoints.values():
+            for vip in endpoint.vips if endpoint.listens else ():
+                found.setdefault(vip, set()).add(endpoint.via[ip_address(vip).version])
+        return found
 
     @property
     def peers(self) -> set[str]:
@@ -130,10 +161,11 @@ class Settings:
         )
         services = [self.service] if self.extra else []
         announce = toml(subnets=self.subnets, prefixes=services) + self.plain.toml()
+        pool = f"[[anycast.pool]]\n{toml(name='edge', prefixes=POOL)}{self.pool.toml()}"
         # No regular comparison comes to the rescue of what an event should have caused.
         return (
             f"{peers}[announce]\n{announce}[announce.hosts]\n{self.hosts.toml()}[accept]\n{toml(maximum=self.maximum)}"
-            f"[kernel]\n{toml(metric=self.metric)}[timers]\n{toml(stale_routes=self.stale, resync=900)}"
+            f"{pool}[kernel]\n{toml(metric=self.metric)}[timers]\n{toml(stale_routes=self.stale, resync=900)}"
         )
 
     def announced(self) -> dict[Prefix, Path]:
@@ -143,6 +175,8 @@ class Settings:
         hosts = self.hosts.over(self.plain)
         for addresses in self.addresses.values():
             manners |= dict.fromkeys(map(ip_network, addresses), hosts)
+        vips = Manner(self.pool.communities, self.pool.med, VIP_PREFERENCE)
+        manners |= dict.fromkeys(map(ip_network, self.served()), vips)
         return {
             prefix: Path(
                 "0.0.0.0" if prefix.version == 4 else "::",
@@ -211,5 +245,6 @@ def routes(heard: Heard, metric: int) -> Kernel:
 
 
 def behind(settings: Settings) -> Kernel:
-    """The unreachable routes behind its subnets."""
-    return {(ip_network(subnet), UNREACHABLE_METRIC): frozenset() for subnet in settings.subnets}
+    """The unreachable routes behind its subnets and the pool of VIPs."""
+    nets = (*settings.subnets, *POOL)
+    return {(ip_network(net), UNREACHABLE_METRIC): frozenset() for net in nets}

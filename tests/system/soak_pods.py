@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 from ipaddress import ip_address, ip_interface, ip_network
 from typing import TYPE_CHECKING, Any
 
 from tests.system.gobgp_rig import run
 from tests.system.peers_rig import hold, release
 from tests.system.plugin_node import Node as PluginNode
+from tests.system.scrape import inside
+from tests.system.soak_model import POOL, Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,6 +21,9 @@ if TYPE_CHECKING:
 
 # Networks of a node's pods: in its announced subnets, and outside of them.
 INSIDE, OUTSIDE = "pods", "hosts"
+PORT = 7000
+CHECK = f"tcp://:{PORT} interval=1 fast=500ms timeout=1 rise=1 fall=2"
+BACKLOG = 4096
 
 
 class Pods:
@@ -29,23 +35,50 @@ class Pods:
         self._changed = changed
         self._node = PluginNode(plugin, member.directory / "state", member.ns)
         self._networks: dict[str, str] = {}
+        self._servers: dict[str, socket.socket] = {}
         self._count = 0
 
     @property
     def names(self) -> list[str]:
         return list(self._networks)
 
-    def add(self, network: str) -> str:
-        """A namespace and an ADD."""
+    def add(self, network: str, *vips: str) -> str:
+        """A namespace and an ADD; who asks for VIPs listens, too."""
         self._count += 1
         container = f"{network}-{self._count}"
         pod = f"{self._member.ns}-{container}"
         run("ip", "netns", "add", pod)
         self._node.pods.append(pod)
-        result = self._node.add(container, pod, self._conf(network))
+        conf = self._conf(network)
+        if vips:
+            self._listen(container)
+            conf["runtimeConfig"] = {"anycast": {"vips": list(vips), "check": CHECK}}
+        result = self._node.add(container, pod, conf)
         self._networks[container] = network
-        self._note(container, [str(ip_interface(one["address"]).ip) for one in result["ips"]])
+        addresses = [ip_interface(one["address"]).ip for one in result["ips"]]
+        if vips:
+            via: dict[int, str] = {one.version: str(one) for one in addresses}
+            self._settings.endpoints[container] = Endpoint(vips, via)
+        self._note(container, list(map(str, addresses)))
         return container
+
+    def turn(self, container: str) -> bool:
+        """The server of an endpoint ends, or begins again; whether it listens."""
+        endpoint = self._settings.endpoints[container]
+        endpoint.listens = not endpoint.listens
+        if endpoint.listens:
+            self._listen(container)
+        else:
+            self._servers.pop(container).close()
+        self._changed()
+        return endpoint.listens
+
+    def _listen(self, container: str) -> None:
+        """The kernel takes the connections; nobody has to accept them."""
+        with inside(f"{self._member.ns}-{container}"):
+            self._servers[container] = socket.create_server(
+                ("::", PORT), family=socket.AF_INET6, dualstack_ipv6=True, backlog=BACKLOG
+            )
 
     def invent(self, address: str) -> str:
         """One in the state file alone."""
@@ -59,6 +92,8 @@ class Pods:
     def remove(self, container: str, *, namespace_first: bool = False) -> None:
         """A DEL, before or after the pod's namespace has gone."""
         network = self._networks.pop(container)
+        if container in self._servers:
+            self._servers.pop(container).close()  # it would keep the namespace alive
         if not network:
             release(self._member, container)
         else:
@@ -70,6 +105,7 @@ class Pods:
                 run("ip", "netns", "del", pod)
             self._node.pods.remove(pod)
         self._settings.addresses.pop(container)
+        self._settings.endpoints.pop(container, None)
         self._changed()
 
     def left(self) -> dict[str, object]:
@@ -78,6 +114,8 @@ class Pods:
         return {"links": links, "held": self._node.held(), "namespaces": self._node.pods}
 
     def close(self) -> None:
+        for server in self._servers.values():
+            server.close()
         for pod in self._node.pods:
             run("ip", "netns", "del", pod, check=False)
 
@@ -95,4 +133,6 @@ class Pods:
         else:
             subnets, bridge = (f"203.0.{112 + number}.0/24", f"2001:db8:{number}ff::/64"), "cni1"
         ranges = [[{"subnet": subnet}] for subnet in subnets]
-        return self._node.conf(name=network, bridge=bridge, ipam={"type": "host-local", "ranges": ranges})
+        anycast = {"pools": [{"name": "edge", "addresses": POOL}]}
+        ipam = {"type": "host-local", "ranges": ranges}
+        return self._node.conf(name=network, bridge=bridge, ipam=ipam, anycast=anycast)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import selectors
 import socket
 import threading
@@ -11,11 +10,10 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
-from pyroute2 import netns
-
 from cni import rtnl
 from cni.netlink import BUFFER, HEADER, NETLINK_ROUTE, SO_RCVBUFFORCE
 from speaker.kernel.fibcodec import prefix_of
+from tests.system.scrape import inside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -80,14 +78,8 @@ class Watch:
 
 
 def _listener(namespace: str) -> socket.socket:
-    """A socket stays where it was made."""
-    here = os.open("/proc/self/ns/net", os.O_RDONLY)
-    try:
-        netns.setns(namespace)
+    with inside(namespace):
         made = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_ROUTE)
-    finally:
-        netns.setns(here)
-        os.close(here)
     made.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, ROOM)
     made.bind((0, rtnl.RTMGRP_IPV4_ROUTE | rtnl.RTMGRP_IPV6_ROUTE))
     return made

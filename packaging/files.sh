@@ -114,7 +114,10 @@ remove_units() {
         return
     fi
     if systemd_is_booted; then
-        systemctl --quiet disable --now anypod-drain.service anypod-speaker.service anypod-gobgpd.service
+        # An earlier release had no anypod-drain.
+        for unit in anypod-drain.service anypod-speaker.service anypod-gobgpd.service; do
+            [[ ! -f $UNITS/$unit ]] || systemctl --quiet disable --now "$unit"
+        done
         # The end of the speaker has started it.
         systemctl stop anypod-dead-man.service
     fi

@@ -119,17 +119,17 @@ def traffic(stage: Stage, runs: int) -> list[Row]:
         return lambda: unsilence(node)
 
     rows = []
-    for what, fail in (
-        ("node gone with its link → last lost request", link_down),
-        ("node silent → last lost request", silent),
+    for what, fail, seconds in (
+        ("node gone with its link → last lost request", link_down, 2.0),
+        ("node silent → last lost request", silent, stage.lab.topology.timers.hold + 1.0),
     ):
-        rows.append(numbers.times(what, [_outage(stage, service, fail) for _ in range(runs)]))
+        rows.append(numbers.times(what, [_outage(stage, service, fail, seconds) for _ in range(runs)]))
     stage.clear()
     return rows
 
 
-def _outage(stage: Stage, service: Service, fail: Callable[[], Callable[[], None]]) -> float:
-    """Seconds from the failure until the last request was begun that was lost."""
+def _outage(stage: Stage, service: Service, fail: Callable[[], Callable[[], None]], seconds: float) -> float:
+    """Seconds from the failure, which lasts for so many, until the last request was begun that was lost."""
     version = random.choice(VERSIONS)  # noqa: S311
     where = stage.client, service.vip(version), RATE
     with drive.Requests(*where, sources=stage.sources(version)) as requests:
@@ -137,7 +137,7 @@ def _outage(stage: Stage, service: Service, fail: Callable[[], Callable[[], None
         start = time.monotonic()
         undo = fail()
         try:
-            time.sleep(4.5)  # more than a hold time, and a request's patience
+            time.sleep(seconds)
         finally:
             undo()
     lost = [event["begun"] for event in requests.of("lost", start)]

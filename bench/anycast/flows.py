@@ -21,22 +21,25 @@ VERSION = 4
 
 
 def scale(stage: Stage, count: int) -> list[Row]:
-    """`count` connections that stay; 4 pods become 3 and then 5."""
+    """`count` connections over IPv4 and flows over IPv6 that stay; 4 pods become 3 and then 5."""
     service = stage.service("plain")
     pods = [stage.add(service, NODE) for _ in range(4)]
     stage.await_client(service)
     stage.await_members(NODE, service, set(pods))
     rows: list[Row] = []
-    with drive.Held(stage.client, service.vip(VERSION), count, sources=stage.sources(VERSION)) as held:
+    with (
+        drive.Held(stage.client, service.vip(VERSION), count, sources=stage.sources(VERSION)) as held,
+        drive.Flows(stage.client, service.vip(6), count, sources=stage.sources(6)) as udp,
+    ):
         gone, start = pods.pop(), time.monotonic()
         had = held.report()["pods"][gone]
         stage.remove(gone)
         time.sleep(SETTLED)
-        rows.append(_broken("resilient", "4 → 3", held, start, gone, had))
+        rows.append(_broken("resilient", "4 → 3", held, start, gone, had) | _moved(udp, start, gone))
         start = time.monotonic()
         pods += [stage.add(service, NODE) for _ in range(2)]
         time.sleep(2 * SETTLED)  # also for their health checks
-        rows.append(_broken("resilient", "3 → 5", held, start, "", 0))
+        rows.append(_broken("resilient", "3 → 5", held, start, "", 0) | _moved(udp, start, ""))
     stage.clear()
     return rows
 
@@ -63,7 +66,12 @@ def scale_plain(stage: Stage, count: int) -> list[Row]:
     return rows
 
 
-def _broken(group: str, what: str, held: drive.Held, start: float, gone: str, had: int) -> Row:
+def _moved(udp: drive.Flows, start: float, gone: str) -> dict[str, object]:
+    moved = Counter(event["from"] for event in udp.of("moved", start))
+    return {"UDP flows of it moved": moved.pop(gone, 0), "UDP flows of others moved": sum(moved.values())}
+
+
+def _broken(group: str, what: str, held: drive.Held, start: float, gone: str, had: int) -> dict[str, object]:
     broken = Counter(event["pod"] for event in held.of("broken", start))
     return {
         "group": group,

@@ -89,7 +89,7 @@ def parse(text: str, now: float) -> tuple[Drain, ...]:
     try:
         drains = [_drain(one) for one in json.loads(text)["drains"]]
         return tuple(one for one in drains if one.since <= now)
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise ValueError(f"it is not what anypod drain writes: {error!r}") from None
 
 

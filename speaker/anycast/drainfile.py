@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import stat
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,10 +36,16 @@ def now() -> float:
 def read(state_dir: str) -> tuple[Drain, ...]:
     """All drains; OSError or ValueError where they can't be read."""
     try:
-        with (Path(state_dir) / FILE).open("rb") as file:
-            text = file.read(MAX_SIZE)
+        # Without waiting: a FIFO would hang whoever opens it.
+        fd = os.open(Path(state_dir) / FILE, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         return ()
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise ValueError("it is no regular file")
+        text = os.read(fd, MAX_SIZE)
+    finally:
+        os.close(fd)
     return parse(text.decode(), now())
 
 
@@ -67,7 +74,8 @@ def _write(directory: Path, text: str) -> None:
         if group != os.fstat(fd).st_gid:
             os.fchown(fd, -1, group)
         os.fchmod(fd, 0o640)
-        os.write(fd, text.encode())
+        with os.fdopen(os.dup(fd), "wb") as file:  # all of it, or OSError: the disk may be full
+            file.write(text.encode())
     finally:
         os.close(fd)
     new.rename(directory / FILE)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from ipaddress import ip_address
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +15,7 @@ from speaker.anycast.drain import Drain, Drains, Phase, Scope, dump, next_change
 from speaker.anycast.endpoints import Endpoint
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
 VIP, OTHER = ip_address("198.51.100.10"), ip_address("198.51.100.11")
 NODE = Drain(Scope.NODE, "", "", 100.0)
@@ -76,6 +78,7 @@ def test_what_is_written_is_read_back_unless_the_clock_began_anew_since() -> Non
         '{"drains": [{"scope": "vip", "of": "x", "name": "", "since": 1}]}',
         '{"drains": [{"scope": "pod", "of": 1, "name": "", "since": 1}]}',
         '{"drains": [{"scope": "node", "of": "", "name": "", "since": "soon"}]}',
+        f'{{"drains": [{{"scope": "node", "of": "", "name": "", "since": 1{400 * "0"}}}]}}',
     ],
 )
 def test_another_text_is_refused(text: str) -> None:
@@ -88,6 +91,14 @@ def test_the_file_is_for_the_directorys_group_and_nobody_else(tmp_path: Path) ->
     assert drainfile.change(str(tmp_path), lambda held: [*held, OF_VIP]) == (NODE, OF_VIP)
     assert drainfile.read(str(tmp_path)) == (NODE, OF_VIP)
     assert stat.S_IMODE((tmp_path / drainfile.FILE).stat().st_mode) == 0o640
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: Path(path).symlink_to("/dev/zero")])
+def test_what_is_no_regular_file_hangs_nobody(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path / drainfile.FILE)
+    with pytest.raises(ValueError, match="no regular file"):
+        drainfile.read(str(tmp_path))
+    assert not drainfile.DrainFile(str(tmp_path)).poll()
 
 
 def test_a_reader_sees_each_change_once_and_keeps_what_it_knows(tmp_path: Path) -> None:

@@ -122,11 +122,15 @@ def plan_vips(
     """What makes the routes and groups of `held` those of these VIPs. `fresh` has numbers for new groups."""
     groups: dict[int, Group] = {}
     routes: dict[RouteKey, int] = {}
+    # With another metric the group stays: a new one would share out established connections anew.
+    standing = {prefix: number for (prefix, _), number in held.routes.items() if number in held.groups}
     for route in wanted:
         group = rules.group(route, usable)
         key = route.prefix, rules.anycast.metric
         if group is not None:
             number = held.routes.get(key, UNREACHABLE)
+            if number not in held.groups:
+                number = standing.get(route.prefix, UNREACHABLE)
             before = held.groups.get(number)
             # The number of buckets is for ever, and so is whether there are any.
             if before is None or before.buckets != group.buckets or number in groups:

@@ -127,6 +127,15 @@ def test_another_metric_is_another_route_and_the_former_one_goes_afterwards() ->
     assert found.drop_routes == (KEY,)
 
 
+@pytest.mark.parametrize("metric", [50, ANYCAST.metric + 1])
+def test_another_metric_keeps_the_group_and_with_it_the_connections(metric: int) -> None:
+    held = carried_out(VipsHeld(), plan(VipsHeld(), vip((1, 1), unreachable=True)))
+    rules = replace(RULES, anycast=replace(ANYCAST, metric=metric))
+    found = plan(held, vip((1, 1), unreachable=True), rules=rules)
+    assert (found.groups, found.drop_groups) == ({}, ())
+    assert found.routes[V4, metric] == held.routes[KEY]
+
+
 def test_groups_that_no_route_leads_to_are_removed() -> None:
     held = VipsHeld(groups={FIRST_GROUP + 5: Group(((1, 1),), 128, 120)})
     assert plan(held).drop_groups == (FIRST_GROUP + 5,)

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from cni.allocation import Allocation, fetch, fetch_vips
 from cni.sqlite import DatabaseError, connect
-from cni.statefile import APPLICATION_ID, FILE, SCHEMA_VERSION, WAIT_SECONDS
+from cni.statefile import APPLICATION_ID, FILE, SCHEMA_VERSION, SUFFIXES, WAIT_SECONDS, is_regular
 
 # Looks at a file that changes while it is looked at, and seconds between two.
 LOOKS = 20
@@ -29,6 +29,10 @@ _OF_THE_MOMENT = (5, 8, 14, 15)
 
 class StateError(Exception):
     """The state file can't be read; the message names it and the fix."""
+
+
+class UnfinishedError(Exception):
+    """A plugin is just making the file: that it has no pods yet says nothing."""
 
 
 class StateReader:
@@ -52,6 +56,10 @@ class StateReader:
 
     def allocations(self) -> list[Allocation]:
         """All attachments; none where there is no file (yet). StateError for an unreadable or foreign one."""
+        return self.held() or []
+
+    def held(self) -> list[Allocation] | None:
+        """The same, and None where there is no file."""
         trouble = ""
         for look in range(LOOKS):
             if look:
@@ -59,9 +67,11 @@ class StateReader:
             before = self.stamp()
             file, wal = before
             if file is None:
-                return []
+                return None
             try:
                 found = self._read("" if wal else "&immutable=1")
+            except UnfinishedError:
+                trouble = "no plugin has filled it since it was made"
             except (DatabaseError, TypeError, ValueError, OverflowError) as error:
                 # The latter three: a database in order, with values in it that no plugin wrote.
                 trouble = str(error)
@@ -74,13 +84,17 @@ class StateReader:
         raise StateError(f"{self.path} can't be read: {trouble}; if it is damaged, move it away")
 
     def _read(self, how: str) -> list[Allocation]:
+        for suffix in SUFFIXES:
+            # Opened, a FIFO would hang us.
+            if not is_regular(self.path + suffix):
+                raise StateError(f"{self.path}{suffix} is no regular file; move it away")
         db = connect(
             f"file:{quote(self.path)}?mode=ro{how}", timeout=WAIT_SECONDS, isolation_level=None, uri=True
         )
         try:
             version = db.execute("PRAGMA user_version").fetchone()[0]
             if version == 0:
-                return []  # a plugin is just making it
+                raise UnfinishedError
             if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
                 raise StateError(
                     f"{self.path} is another program's database; set state.dir to the plugin's stateDir"
@@ -90,6 +104,9 @@ class StateReader:
                 raise StateError(
                     f"{self.path} was written by another version of anypod; install one version of both"
                 )
+            # Written together with the pods that were there before the file was lost.
+            if not db.execute("SELECT 1 FROM meta WHERE key = 'boot'").fetchone():
+                raise UnfinishedError
             found = fetch(db)
             if version >= VIPS_SINCE:
                 fetch_vips(db, found)

@@ -29,8 +29,8 @@ class Reader(Protocol):
     def stamp(self) -> object:
         """Changes whenever the content may have changed."""
 
-    def allocations(self) -> Sequence[Allocation]:
-        """All attachments."""
+    def held(self) -> Sequence[Allocation] | None:
+        """All attachments; None where there is no file."""
 
 
 class Pods:
@@ -57,7 +57,11 @@ class Pods:
             if stamp == self._stamp and not force and time.monotonic() < self._again_at:
                 return False
             self._stamp, self._again_at = stamp, math.inf
-            self._take(self._reader.allocations())
+            held = self._reader.held()
+            if held is None and (self.addresses or self.endpoints):
+                # The plugin makes another before it changes anything about pods.
+                raise StateError("it was taken away; the next ADD, CHECK, DEL or GC makes it anew")
+            self._take(held or ())
         except StateError as error:
             self._again_at = time.monotonic() + RETRY
             self._complain(str(error))

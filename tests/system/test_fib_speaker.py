@@ -89,7 +89,11 @@ def test_an_unreadable_state_file_withdraws_nothing(rig: Rig, rack: Member, node
     wait("the complaint", lambda: node.logged("state file unreadable"), 5)
     assert "198.51.100.9/32" in rack.table()
     (state / "state.db").unlink()
-    wait("no file, no pods", lambda: "198.51.100.9/32" not in rack.table(), 5)
+    wait("the next complaint", lambda: node.logged("it was taken away"), 5)
+    assert "198.51.100.9/32" in rack.table()
+    attach(rig, "d", INSIDE, bytes([10, 244, 1, 9]))
+    wait("a file without it", lambda: "198.51.100.9/32" not in rack.table(), 5)
+    release(rig, "d")
 
 
 def test_an_unreachable_next_hop_is_told_once_and_looked_at_again(node: Member, rack: Member) -> None:

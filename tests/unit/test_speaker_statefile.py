@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import io
+import os
+import sqlite3
+from contextlib import closing
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
+
+import pytest
 
 from cni.allocation import Allocation
 from cni.network import PodAddress, Range
@@ -43,7 +48,7 @@ def test_follows_a_directory_that_does_not_exist_yet(tmp_path: Path) -> None:
     assert not pods.poll(force=True)
 
 
-def test_follows_a_replaced_and_a_removed_file(tmp_path: Path) -> None:
+def test_follows_a_replaced_file_and_takes_a_removed_one_for_no_word_of_pods(tmp_path: Path) -> None:
     attach(tmp_path / "one", "a", 7)
     attach(tmp_path / "two", "b", 8)
     pods = Pods(StateReader(str(tmp_path / "one")))
@@ -55,8 +60,27 @@ def test_follows_a_replaced_and_a_removed_file(tmp_path: Path) -> None:
     assert pods.poll()
     assert pods.addresses == {ip_address("10.1.0.8")}
     (tmp_path / "one" / "state.db").unlink()
+    assert not pods.poll()
+    assert pods.addresses == {ip_address("10.1.0.8")}
+    attach(tmp_path / "one", "c", 9)
     assert pods.poll()
-    assert pods.addresses == frozenset()
+    assert pods.addresses == {ip_address("10.1.0.9")}
+
+
+@pytest.mark.parametrize("step", ["made", "its tables stand"])
+def test_a_file_that_a_plugin_is_just_making_says_nothing_of_pods(tmp_path: Path, step: str) -> None:
+    attach(tmp_path, "a", 7)
+    pods = Pods(StateReader(str(tmp_path)))
+    pods.poll()
+    for path in tmp_path.glob("state.db*"):
+        path.unlink()
+    (tmp_path / "state.db").touch()
+    if step != "made":
+        Store(str(tmp_path)).close()
+        with closing(sqlite3.connect(tmp_path / "state.db")) as db, db:
+            db.execute("DELETE FROM meta WHERE key = 'boot'")
+    assert not pods.poll(force=True)
+    assert pods.addresses == {ip_address("10.1.0.7")}
 
 
 def test_an_unreadable_file_keeps_the_last_addresses_and_is_told_once(tmp_path: Path) -> None:
@@ -93,6 +117,17 @@ def test_a_file_that_was_never_readable_says_nothing_of_what_pods_hold(tmp_path:
     (tmp_path / "state.db").unlink()
     assert pods.poll()
     assert pods.known
+
+
+@pytest.mark.parametrize("suffix", ["", "-wal"])
+def test_a_fifo_is_an_unreadable_file_and_hangs_nobody(tmp_path: Path, suffix: str) -> None:
+    attach(tmp_path, "a", 7)
+    pods = Pods(StateReader(str(tmp_path)))
+    pods.poll()
+    (tmp_path / f"state.db{suffix}").unlink(missing_ok=True)
+    os.mkfifo(tmp_path / f"state.db{suffix}")
+    assert not pods.poll()
+    assert pods.addresses == {ip_address("10.1.0.7")}
 
 
 def test_values_that_no_plugin_wrote_are_an_unreadable_file_and_no_crash(tmp_path: Path) -> None:

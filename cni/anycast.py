@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 ENOENT = 2
 EOPNOTSUPP = 95
+# The kernel's index of `lo`, in every namespace.
+LOOPBACK = 1
 
 
 def virtual_ips(call: Call, network: Network, request: Request, kernel: Kernel) -> Endpoint:
@@ -207,9 +209,8 @@ def _take_off(store: Store, call: Call, pod: Kernel, ips: Sequence[bytes]) -> No
     Inside a transaction: no ADD begins meanwhile.
     """
     kept = store.granted(call.container, call.started)
-    index = _loopback(pod)
-    # What is not there any more needs no removal.
-    pod.socket.request_each([address_delete(index, ip, 8 * len(ip)) for ip in ips if ip not in kept])
+    # What is not there any more needs no removal. By number: a pod may give its `lo` another name.
+    pod.socket.request_each([address_delete(LOOPBACK, ip, 8 * len(ip)) for ip in ips if ip not in kept])
 
 
 def take_out(kernel: Kernel, served: Iterable[Served]) -> None:

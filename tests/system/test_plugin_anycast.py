@@ -138,6 +138,17 @@ def test_del_of_a_pod_whose_namespace_has_gone_succeeds(node: Node) -> None:
     assert (ips(node), nexthops(node)) == ({}, {})
 
 
+def test_del_ends_a_pod_that_gave_its_lo_another_name(node: Node) -> None:
+    """With CAP_NET_ADMIN it can; its virtual IP must not stay announced for that, nor the sandbox."""
+    pod = node.pod()
+    node.add("c1", pod, asking(node, V4))
+    node.execute(pod, *"ip link set lo down".split())
+    node.execute(pod, *"ip link set lo name else".split())
+    node.delete("c1", pod, asking(node, V4))
+    assert ips(node) == {}
+    assert V4 not in node.execute(pod, "ip", "addr")
+
+
 def test_check_sees_a_vip_that_is_lost(node: Node) -> None:
     pod = node.pod()
     conf = asking(node, V4, V6)

@@ -31,7 +31,7 @@ def ask(state_dir: str) -> dict[str, Any]:
                 parts.append(part)
                 size += len(part)
         document = json.loads(b"".join(parts))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise SilentError(f"{path}: {error}") from None
     if not isinstance(document, dict):
         raise SilentError(f"{path}: that is no speaker")

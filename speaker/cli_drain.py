@@ -168,7 +168,7 @@ def _wait(state_dir: str, wanted: set[tuple[Scope, str]]) -> None:
     phase = ""
     while True:
         try:
-            shown = {(Scope(one["scope"]), one["of"]): one for one in ask(state_dir)["drains"]}
+            document = ask(state_dir)
         except SilentError as error:
             if time.monotonic() > until:
                 _fail(
@@ -177,7 +177,12 @@ def _wait(state_dir: str, wanted: set[tuple[Scope, str]]) -> None:
                 )
             time.sleep(LOOK)
             continue
+        if "drains" not in document:
+            _fail("the speaker is of a release without drains; restart it: the drain stands", NOT_DONE)
+        shown = {(Scope(one["scope"]), one["of"]): one for one in document["drains"]}
         mine = [shown[key] for key in wanted if key in shown]
+        if phase and len(mine) < len(wanted):
+            _fail("the drain was taken back meanwhile, by anypod undrain", NOT_DONE)
         if len(mine) == len(wanted) and all(one["done"] for one in mine):
             click.echo(f"drained: {', '.join(_shown(Scope(one['scope']), one['name']) for one in mine)}")
             return

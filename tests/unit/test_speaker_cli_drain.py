@@ -121,10 +121,14 @@ def test_without_a_speaker_it_says_so_and_stands(state: Path, monkeypatch: pytes
     assert held(state) == [(Scope.NODE, "", "")]
 
 
+def document(drain: dict[str, object]) -> bytes:
+    return json.dumps({"drains": [drain] if drain else []}).encode()
+
+
 class FakeSpeaker:
     """A fake of the speaker's status socket: the drain goes through its phases with each question."""
 
-    def __init__(self, state: Path, answers: list[dict[str, object]]) -> None:
+    def __init__(self, state: Path, answers: list[dict[str, object] | bytes]) -> None:
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(make_place(str(state)) / "speaker.sock"))
         self._listener.listen()
@@ -136,7 +140,7 @@ class FakeSpeaker:
         for answer in self._answers:
             connection, _ = self._listener.accept()
             with connection:
-                connection.sendall(json.dumps({"drains": [answer] if answer else []}).encode())
+                connection.sendall(answer if isinstance(answer, bytes) else document(answer))
 
     def close(self) -> None:
         self._thread.join(10)
@@ -169,3 +173,25 @@ def test_it_waits_and_says_how_far_it_is(state: Path) -> None:
         "withdrawing",
         "drained: this node",
     ]
+
+
+@pytest.mark.parametrize(
+    ("answers", "told"),
+    [
+        ([b"{}"], "the speaker is of a release without drains; restart it: the drain stands"),
+        ([b"[" * 100000], "the speaker does not answer: "),
+        (
+            [{"scope": "node", "of": "", "name": "", "seconds_left": 9.0, "done": False}, {}],
+            "the drain was taken back meanwhile, by anypod undrain",
+        ),
+    ],
+)
+def test_an_answer_that_tells_of_no_drain(
+    state: Path, monkeypatch: pytest.MonkeyPatch, answers: list[dict[str, object] | bytes], told: str
+) -> None:
+    monkeypatch.setattr(cli_drain, "GRACE", 0.0)
+    fake = FakeSpeaker(state, answers)
+    result = run(state, "drain", "--node")
+    fake.close()
+    assert result.exit_code == 1
+    assert told in result.output.splitlines()[-1]

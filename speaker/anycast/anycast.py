@@ -70,6 +70,7 @@ class Anycast:
         self.verdicts: Mapping[Address, Verdict] = {}
         self.paths: frozenset[LocalPath] = frozenset()
         self.refusals = Refusals()
+        self._unreached: set[int] = set()  # next hops that were told of as such
         self.drains: tuple[Drain, ...] = ()
         # When to look again though nothing happened.
         self.due: float | None = None
@@ -111,8 +112,8 @@ class Anycast:
             wanted = {one.route.prefix: one.route for one in self.verdicts.values()}
             next_hops_refused = self._kernel.sync(wanted, next_hops(endpoints))
             refusals = Refusals(dict(next_hops_refused), dict(self._kernel.refused))
+            self._tell_unreached(refusals.next_hops)
             if refusals != self.refusals:
-                self._tell_unreached(self.refusals.next_hops, refusals.next_hops)
                 self.refusals = refusals
                 self._judge(endpoints, phases)
         finally:
@@ -192,13 +193,20 @@ class Anycast:
         gone = (vip for vip in before if vip not in self.verdicts)
         log.info_each("virtual IP", ({"vip": vip, "state": "no endpoint here"} for vip in gone))
 
-    def _tell_unreached(self, before: Mapping[int, str], after: Mapping[int, str]) -> None:
+    def _tell_unreached(self, refused: Mapping[int, str]) -> None:
+        if not refused and not self._unreached:
+            return
+        # Who is unhealthy or drained is not tried: nothing is known of the way there.
+        tried = {member.nexthop for one in self.verdicts.values() for member in one.route.members}
+        unreached = self._unreached - (tried - refused.keys())
         # One next hop of a pod stands for all VIPs that it serves.
-        for number, one in {one.nexthop: one for one in self._followed or ()}.items():
-            if number in after and number not in before:
-                log.warning("endpoint not reached", pod=one.name, address=one.via, reason=after[number])
-            elif number in before and number not in after:
+        ends = {one.nexthop: one for one in self._followed or ()}
+        for number, one in ends.items():
+            if number in refused and number not in unreached:
+                log.warning("endpoint not reached", pod=one.name, address=one.via, reason=refused[number])
+            elif number in self._unreached and number not in unreached:
                 log.info("endpoint reached again", pod=one.name, address=one.via)
+        self._unreached = (unreached | refused.keys()) & ends.keys()
 
 
 def inside_any(vip: Address, prefixes: Collection[Prefix]) -> bool:

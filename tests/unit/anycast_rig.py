@@ -43,7 +43,8 @@ class MemoryKernel:
             raise self.error
         self.writes += dict(wanted) != self.routes
         self.routes, self.hops = dict(wanted), dict(hops)
-        return {number: reason for number, reason in self.refuses.items() if number in hops}
+        tried = {member.nexthop for one in wanted.values() for member in one.members}
+        return {number: reason for number, reason in self.refuses.items() if number in tried}
 
     def reload(self, config: Config) -> None:
         pass

@@ -122,6 +122,26 @@ def test_what_the_kernel_does_not_reach_is_not_announced(lines: io.StringIO) -> 
     assert lines.getvalue().count('event="endpoint reached again"') == 1
 
 
+def test_who_is_not_tried_is_not_reached_again(lines: io.StringIO) -> None:
+    """The bridge is down, and the pod fails its checks for that."""
+    scene = Scene()
+    scene.endpoints = (endpoint(1),)
+    scene.up(1)
+    scene.kernel.refuses = {1: "the link is down"}
+    scene.look()
+    for numbers in ((), (1,)):
+        scene.up(*numbers)
+        scene.look()
+    assert lines.getvalue().count('event="endpoint not reached"') == 1
+    assert "reached again" not in lines.getvalue()
+    scene.up()
+    scene.look()
+    scene.kernel.refuses = {}
+    scene.up(1)
+    scene.look()
+    assert lines.getvalue().count('event="endpoint reached again"') == 1
+
+
 def test_a_look_without_news_says_and_changes_nothing(lines: io.StringIO) -> None:
     scene = Scene(POOL)
     scene.endpoints = (endpoint(1), endpoint(2))

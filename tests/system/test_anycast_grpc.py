@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -59,6 +60,20 @@ def test_grpc_where_there_is_none(probes: Probes, answer: bytes) -> None:
         connection.recv(4096)
         connection.sendall(answer)
 
+    assert said(probes.ask(f"grpc://:{probes.serve(handle)}")) == "no gRPC server answers"
+
+
+def test_a_goaway_that_grpc_does_not_know_ends_nobody(probes: Probes) -> None:
+    """HTTP_1_1_REQUIRED, 13, is in the RFC and not in grpc 1.85: it aborted the process."""
+
+    def handle(connection: socket.socket) -> None:
+        connection.recv(4096)
+        connection.sendall(bytes.fromhex("000000040000000000"))
+        time.sleep(0.05)
+        connection.sendall(bytes.fromhex("00000b070000000000000000000000000d") + b"bye")
+        time.sleep(0.1)
+
+    assert said(probes.ask(f"grpc://:{probes.serve(handle)}")) == "no gRPC server answers"
     assert said(probes.ask(f"grpc://:{probes.serve(handle)}")) == "no gRPC server answers"
 
 

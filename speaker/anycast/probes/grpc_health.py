@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import re
 from typing import TYPE_CHECKING
 
 import grpc
@@ -14,6 +12,7 @@ from protos.health import health_pb2 as api
 from protos.health.stub import HealthStub
 from speaker.anycast.probes.errors import ProbeFailedError, shortened
 from speaker.anycast.probes.http import host_of
+from speaker.anycast.probes.relay import relayed
 
 if TYPE_CHECKING:
     from speaker.anycast.health import Target
@@ -26,23 +25,16 @@ _OPTIONS = (
     # Else a connection that failed is shared with the next probe, which then fails without trying.
     ("grpc.use_local_subchannel_pool", 1),
 )
-# "…: Failed to connect to remote host: connect: Connection refused (111)", or less: what the kernel said.
-_OF_THE_KERNEL = re.compile(r"Failed to connect to remote host: (?:connect: )?([^:(]+)")
 
 
 async def ask_grpc(target: Target) -> None:
     """Asks once. ProbeFailedError where it does not serve."""
-    address, check = target.address, target.check
-    host = str(address) if address.version == 4 else f"%5B{address}%5D"
-    options = (
-        *_OPTIONS,
-        ("grpc.default_authority", host_of(target.vip, check.port, 0)),
-        # How long grpc goes on connecting, also after its channel was closed.
-        ("grpc.min_reconnect_backoff_ms", math.ceil(check.timeout * 1000)),
-    )
-    async with grpc.aio.insecure_channel(
-        f"ipv{address.version}:{host}:{check.port}", options=options
-    ) as channel:
+    check = target.check
+    options = (*_OPTIONS, ("grpc.default_authority", host_of(target.vip, check.port, 0)))
+    async with (
+        relayed(target.address, check.port) as place,
+        grpc.aio.insecure_channel(place, options=options) as channel,
+    ):
         try:
             # The deadline is the caller's, who cancels; grpc's own comes soon after.
             answer = await HealthStub(channel).check(
@@ -64,8 +56,5 @@ def _name(status: int) -> str:
 def _in_words(error: grpc.aio.AioRpcError) -> str:
     details = error.details() or ""
     if error.code() == grpc.StatusCode.UNAVAILABLE:
-        kernel = _OF_THE_KERNEL.search(details)
-        if kernel:
-            return kernel[1].strip().lower()
         return "no gRPC server answers"
     return shortened(f"gRPC {error.code().name}: {details}" if details else f"gRPC {error.code().name}")

@@ -145,7 +145,7 @@ def test_with_two_reflectors_one_may_fail(network: Network) -> None:
     wait("all reach all", lambda: all(network.reaches(host, {*ALL} - {host}) for host in ALL), seconds=60)
     clients, second = (network.nodes[0], network.nodes[3]), network.nodes[1]
     for client in clients:
-        assert peers(client) == addresses(2, 3)
+        wait("both reflectors", lambda client=client: peers(client) == addresses(2, 3), seconds=60)  # type: ignore[misc]
         table = run("ip", "netns", "exec", client.ns, "gobgp", "-j", "global", "rib")
         assert '"10.88.9.9"' in table  # CLUSTER_LIST
     with RouteMonitor(clients[0].ns) as at_1, RouteMonitor(clients[1].ns) as at_4:

@@ -124,7 +124,7 @@ class Anycast:
     drain_prepend: int = 3
     metric: int = 190
     protocol: int = 178
-    buckets: int = 128
+    buckets: int = 4096
     idle_timer: int = 120
     unbalanced_timer: int = 0
 

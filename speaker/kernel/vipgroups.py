@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 from speaker.kernel.shares import Weights, plain_weights, resilient_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from speaker.bgp import Prefix
     from speaker.desired import RouteKey
     from speaker.settings import Anycast
 
 LAST_GROUP = 0x5FFFFFFF
+# So often in the first phase of a drain a bucket may become idle.
+IDLE_IN_DRAIN = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,13 @@ class Rules:
             return Group(plain_weights(members))
         wanted = self.anycast
         weights = resilient_weights(members, wanted.buckets, self.heaviest)
-        return Group(weights, wanted.buckets, wanted.idle_timer, wanted.unbalanced_timer)
+        return Group(weights, wanted.buckets, self._idle_timer(members), wanted.unbalanced_timer)
+
+    def _idle_timer(self, members: Sequence[tuple[int, int]]) -> int:
+        """While one drains beside others, its buckets have to be given up within the time that the drain takes."""
+        wanted = self.anycast
+        drains = len({bool(weight) for _, weight in members}) == 2
+        return min(wanted.idle_timer, max(1, wanted.drain // IDLE_IN_DRAIN)) if drains else wanted.idle_timer
 
 
 @dataclass(frozen=True, slots=True)

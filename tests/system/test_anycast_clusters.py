@@ -178,3 +178,59 @@ def test_speaker_that_is_restarted_loses_no_request(stage: Stage, both: Service)
             time.sleep(2.0)
     assert requests.of("lost") == []
     assert requests.last["pods"].keys() == {pod for pod in stage.pods if pod.startswith(NODE)}
+
+
+def sent_by_rack(stage: Stage, service: Service, nearest: bool) -> None:
+    """Waits until node1's own rack sends to node1 alone, or elsewhere alone."""
+    for version in VERSIONS:
+        until(
+            lambda version=version: set(stage.shares(stage.rack_of(NODE), service, version)),  # type: ignore[misc]
+            lambda seen: seen == {NODE} if nearest else len(seen) == 1 and NODE not in seen,
+            seconds=30,
+            what=f"{NODE}'s rack sends {service.vip(version)} to the nearest cluster: {nearest}",
+        )
+
+
+def test_nearest_cluster_answers_and_another_while_that_one_is_drained(stage: Stage, both: Service) -> None:
+    sent_by_rack(stage, both, nearest=True)
+    stage.anypod(NODE, "drain", "--vip", both.vip(4), "--no-wait")
+    stage.anypod(NODE, "drain", "--vip", both.vip(6), "--no-wait")
+    sent_by_rack(stage, both, nearest=False)
+    for version in VERSIONS:
+        stage.anypod(NODE, "undrain", "--vip", both.vip(version))
+    sent_by_rack(stage, both, nearest=True)
+
+
+def test_cluster_with_too_few_endpoints_answers_only_when_no_other_does(stage: Stage, both: Service) -> None:
+    config = stage.lab.place(NODE).speaker_toml
+    text = config.read_text()
+    config.write_text(text.replace('name = "plain"\n', 'name = "plain"\nmin-endpoints = 2\n'))
+    try:
+        answered_by(stage, both, {OTHER})
+        second = stage.add(both, NODE)
+        answered_by(stage, both, {NODE, OTHER})
+        stage.remove(second)
+        answered_by(stage, both, {OTHER})
+        for pod in [pod for pod in stage.pods if pod.startswith(OTHER)]:
+            stage.remove(pod)
+        answered_by(stage, both, {NODE})
+    finally:
+        config.write_text(text)
+    stage.add(both, OTHER)
+    answered_by(stage, both, {NODE, OTHER})
+
+
+def test_drain_outlives_kills_of_speaker_and_gobgpd(stage: Stage, both: Service) -> None:
+    stage.anypod(NODE, "drain", "--node", "--no-wait")
+    answered_by(stage, both, {OTHER})
+    programs = [stage.lab.program(NODE, name) for name in ("speaker", "gobgpd")]
+    for program in programs:
+        program.signal(signal.SIGKILL)
+    for program in reversed(programs):
+        program.start()
+    observe.sessions_up(stage.lab, NODE)
+    stage.anypod(NODE, "drain", "--node")  # waits for its end, and starts nothing anew
+    sent_by_rack(stage, both, nearest=False)
+    answered_by(stage, both, {OTHER})
+    stage.anypod(NODE, "undrain", "--node")
+    answered_by(stage, both, {NODE, OTHER})

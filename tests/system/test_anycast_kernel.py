@@ -35,7 +35,7 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VipNode]:
 @pytest.fixture
 def table(rig: VipNode) -> Iterator[VipTable]:
     """A table of its own for each test; nothing of it stays."""
-    table = rig.table(configured(idle_timer=60))
+    table = rig.table(configured(buckets=128, idle_timer=60))
     yield table
     rig.inside(table.clear)
     assert rig.node.ip("nexthop") == ""
@@ -91,7 +91,7 @@ def test_only_connections_of_the_pod_that_goes_break(rig: VipNode, table: VipTab
 
 
 def test_once_its_connections_have_ended_a_draining_pod_goes_without_a_loss(rig: VipNode) -> None:
-    table = rig.table(configured(idle_timer=1))
+    table = rig.table(configured(buckets=128, idle_timer=1))
     try:
         give(rig, table, {1: 1, 2: 1}, 4)
         with Flows(rig, 4, 20) as flows:

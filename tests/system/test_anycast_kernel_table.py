@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ import pytest
 
 from cni.rtnl import RTM_DELROUTE
 from speaker.kernel.vipgroups import Member, VipRoute
-from speaker.settings import Kernel
+from speaker.settings import Anycast, Kernel
 from tests.system.gobgp_rig import run, wait
 from tests.system.vip_look import everything, objects, sync, told
 from tests.system.vip_rig import VIPS, VipNode, configured, hop, routed
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from speaker.kernel.vips import VipTable
 
 V4, V6 = ip_network(VIPS[4]), ip_network(VIPS[6])
+BUCKETS = Anycast().buckets
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_iproute2_sees_what_was_written(rig: VipNode, table: VipTable) -> None:
     assert group["group"] == [{"id": hop(1, 4)}, {"id": hop(2, 4), "weight": 7}]
     assert (group["type"], group["protocol"]) == ("resilient", "178")
     timers = group["resilient_args"]
-    assert (timers["buckets"], timers["idle_timer"], timers["unbalanced_timer"]) == (128, 120, 0)
+    assert (timers["buckets"], timers["idle_timer"], timers["unbalanced_timer"]) == (BUCKETS, 120, 0)
     (route,) = rig.node.routes(str(VIPS[4]), 178)
     assert (route["nhid"], route["metric"]) == (group["id"], 190)
     routes = {route["metric"]: route for route in rig.node.routes(str(VIPS[6]), 178)}
@@ -83,9 +83,9 @@ def test_the_kernel_gives_as_many_buckets_as_were_wanted(
     found = rig.buckets(4)
     if not any(weights.values()):
         weights = dict.fromkeys(weights, 1)
-    assert sum(found.values()) == 128
+    assert sum(found.values()) == BUCKETS
     for pod, weight in weights.items():
-        share = 128 * weight / sum(weights.values())
+        share = BUCKETS * weight / sum(weights.values())
         assert abs(found.get(pod, 0) - share) <= (1.5 if weight else 0)
 
 
@@ -216,6 +216,7 @@ COUNT = 10_000
 
 
 def test_ten_thousand_virtual_ips(rig: VipNode, table: VipTable) -> None:
+    rig.inside(lambda: table.reload(configured(buckets=128)))
     rig.node.ip("address", "add", "10.128.0.1/9", "dev", "pods0")
     first, pods = ip_address("198.18.0.0"), ip_address("10.130.0.0")
     rig.hops = {0x60000000 + number: pods + number for number in range(2 * COUNT)}
@@ -225,14 +226,9 @@ def test_ten_thousand_virtual_ips(rig: VipNode, table: VipTable) -> None:
         wanted[prefix] = VipRoute(
             prefix, (Member(0x60000000 + 2 * number, 1), Member(0x60000001 + 2 * number, 1))
         )
-    start = time.monotonic()
     assert (sync(rig, table, wanted), table.refused) == ({}, {})
-    assert time.monotonic() - start < 15
     assert not rig.inside(table.changed), "its own writes are no news"
-    start = time.monotonic()
-    for _ in range(10):
-        sync(rig, table, wanted)
-    assert time.monotonic() - start < 1
+    assert not told(rig, lambda: sync(rig, table, wanted))
     assert rig.node.ip("route", "show", "proto", "178").count("nhid") == COUNT
     prefix = ip_network(first + 7)
     changed = {**wanted, prefix: VipRoute(prefix, wanted[prefix].members[:1])}

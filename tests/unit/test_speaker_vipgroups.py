@@ -115,6 +115,24 @@ def test_other_timers_are_told_to_the_same_group() -> None:
     assert (found.routes, found.drop_groups) == ({}, ())
 
 
+@pytest.mark.parametrize(
+    ("idle_timer", "drain", "members", "wanted"),
+    [
+        (120, 30, ((1, 1), (2, 1)), 120),
+        (120, 30, ((1, 0), (2, 1)), 5),
+        (120, 30, ((1, 0), (2, 0)), 120),  # nobody is there to take them
+        (3, 30, ((1, 0), (2, 1)), 3),
+        (120, 2, ((1, 0), (2, 1)), 1),
+    ],
+)
+def test_buckets_of_a_draining_member_are_given_up_within_its_drain(
+    idle_timer: int, drain: int, members: tuple[tuple[int, int], ...], wanted: int
+) -> None:
+    rules = replace(RULES, anycast=replace(ANYCAST, idle_timer=idle_timer, drain=drain))
+    (group,) = plan(VipsHeld(), vip(*members), rules=rules).groups.values()
+    assert group.idle_timer == wanted
+
+
 def test_a_plain_group_has_no_buckets_and_no_draining_member() -> None:
     found = plan(VipsHeld(), vip((1, 2), (2, 0)), rules=replace(RULES, plain=True))
     assert list(found.groups.values()) == [Group(((1, 2),))]

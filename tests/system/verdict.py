@@ -13,7 +13,7 @@ RESULTS = ("ADD", "VERSION")
 
 def complaint(verb: str, ended: Ended) -> str:
     """What is wrong with the answer; empty for a success or for one CNI error object with exit status 1."""
-    if b"Traceback" in ended.stdout + ended.stderr:
+    if b"Traceback (most recent call last)" in ended.stdout + ended.stderr:
         return "a traceback"
     if ended.status == 0:
         return _of_success(verb, ended)

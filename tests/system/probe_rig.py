@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 # Seconds: a probe is given up after its timeout, and so much later at the latest on a busy machine.
-LATE = 0.7
+LATE = 3.0
+NOTHING = ("10.9.0.77", "fd09::77")  # on a link, and nobody has them
 VIP, VIP6, LOCAL, LOCAL6 = "198.51.100.10", "2001:db8:a::10", "127.0.0.1", "::1"
 
 
@@ -48,6 +49,8 @@ class Probes:
             "link set quiet up",
             "address add 10.9.0.1/24 dev quiet",
             "address add fd09::1/64 dev quiet nodad",
+            # Or the kernel would ask who they are, and after three seconds know that nobody is.
+            *(f"neigh add {address} lladdr 02:00:00:00:00:77 dev quiet nud permanent" for address in NOTHING),
         ):
             self.member.ip(*words.split())
         self._prober = self._run("tests.system.probe_main")

@@ -12,14 +12,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.system.gobgp_rig import wait
-from tests.system.probe_rig import LATE, LOCAL, LOCAL6, OK, VIP, VIP6, port_of, request_on, said
+from tests.system.probe_rig import LATE, LOCAL, LOCAL6, NOTHING, OK, VIP, VIP6, port_of, request_on, said
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.system.probe_rig import Probes
-
-NOTHING = ("10.9.0.77", "fd09::77")  # on a link, and nobody has them
 
 
 # ---- tcp, and what all that connect have in common

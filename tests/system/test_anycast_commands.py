@@ -161,4 +161,4 @@ def test_much_output_is_no_fault(probes: Probes, script: Script) -> None:
 def test_many_at_a_time_leave_nothing(probes: Probes, script: Script, pod: str) -> None:
     path = script("sleep 60 & setsid sleep 60 & exit 1")
     assert said(probes.ask(f"exec:{path} timeout=10 interval=10", pod=pod, times=50), pod) == "exit status 1"
-    wait("no child", lambda: processes_with(f"ANYPOD_POD={pod}\0") == [], 2)
+    wait("no child", lambda: processes_with(f"ANYPOD_POD={pod}\0") == [], 20)

@@ -66,7 +66,7 @@ def test_a_draining_pod_gets_connections_only_by_buckets_in_use(
         assert sorted(before.values()) == [42, 43, 43]
         give(rig, table, {1: 0, 2: 1, 3: 1}, version)
         # Those that no packet ever went through count as idle.
-        wait("idle buckets move", lambda: rig.buckets(version).get(1, 0) <= flows.pods.count(1), 5)
+        wait("idle buckets move", lambda: rig.buckets(version).get(1, 0) <= flows.pods.count(1), 20)
         assert rig.buckets(version)[1] >= 1
         assert flows.broken() == {}
         with Flows(rig, version, FLOWS) as more:

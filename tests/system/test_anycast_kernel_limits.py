@@ -224,11 +224,11 @@ def test_learned_routes_and_those_of_vips_do_not_touch_each_other(rig: VipNode) 
         assert [route["metric"] for route in rig.node.routes(str(VIPS[4]), 178)] == [190, 191]
         # Each notices when its own goes, and only then.
         rig.node.ip("route", "del", str(VIPS[4]), "proto", "177")
-        wait("the news", fib.changed, 5)
+        wait("the news", fib.changed, 20)
         assert not rig.inside(table.changed)
         assert fib.apply(plan_routes({learned.key: learned}, {})) == {}
         rig.node.ip("route", "del", str(VIPS[4]), "proto", "178", "metric", "190")
-        wait("the news", lambda: rig.inside(table.changed), 5)
+        wait("the news", lambda: rig.inside(table.changed), 20)
         assert not fib.changed()
         rig.inside(table.clear)
         fib.read()

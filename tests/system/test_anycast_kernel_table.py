@@ -140,7 +140,7 @@ def test_pods_that_are_not_on_a_link_are_left_out(rig: VipNode, table: VipTable)
     assert "no route leads to the pod's address 10.98.0.5 (Network is unreachable)" in failed[hop(4, 4)]
     assert set(rig.buckets(4)) == {1}
     rig.node.ip("address", "add", "10.98.0.1/24", "dev", "pods0")
-    wait("the news", lambda: rig.inside(table.changed), 5)
+    wait("the news", lambda: rig.inside(table.changed), 20)
     assert set(sync(rig, table, routed({1: 1, 2: 1, 3: 1, 4: 1}, 4))) == {hop(2, 4), hop(3, 4)}
 
 
@@ -176,7 +176,7 @@ def test_objects_and_routes_of_others_stay(
     assert caplog.text.count("virtual IP refused by the kernel") == 1
     rig.node.ip("nexthop", "del", "id", str(hop(1, 4)))
     rig.node.ip("route", "del", str(VIPS[6]), "proto", "210")
-    wait("the news", lambda: rig.inside(table.changed), 5)
+    wait("the news", lambda: rig.inside(table.changed), 20)
     assert (sync(rig, table), table.refused) == ({}, {})
     rig.inside(table.clear)
     assert everything(rig) == "id 1342177280 blackhole proto 210 \n"

@@ -237,12 +237,12 @@ def test_a_server_that_hangs_is_down_and_is_up_again_when_it_answers(probes: Pro
     port = probes.serve(handle)
     check = f"http://:{port}/ interval=1 timeout=200ms fast=200ms rise=2 fall=3"
     probes.order(follow=True, check=check, address=LOCAL, vip=VIP, pod="dns/a")
-    wait("it is up", lambda: probes.order(health=True) == "up", 5)
+    wait("it is up", lambda: probes.order(health=True) == "up", 20)
     hangs, since = True, time.monotonic()
-    wait("it is down", lambda: probes.order(health=True) == "down", 5)
+    wait("it is down", lambda: probes.order(health=True) == "down", 20)
     assert time.monotonic() - since < 1.13 + 3 * 0.23 + LATE  # interval, then three times the timeout
     hangs, since = False, time.monotonic()
-    wait("it is up", lambda: probes.order(health=True) == "up", 5)
+    wait("it is up", lambda: probes.order(health=True) == "up", 20)
     assert time.monotonic() - since < 1.13 + 0.23 + LATE
     probes.order(follow=False)
     assert probes.order(health=True) == "unknown"

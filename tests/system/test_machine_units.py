@@ -202,7 +202,7 @@ def test_a_killed_speaker_comes_back_unseen(machine: Machine, rack: Member) -> N
     machine.do("kill", "-9", str(pid))
     wait("another process", lambda: machine.main_pid(SPEAKER) not in {0, pid}, 10)
     wait("it is ready", lambda: machine.is_active(SPEAKER), 15)
-    wait("the switch is off again", lambda: not _waits_for_death(machine), 5)
+    wait("the switch is off again", lambda: not _waits_for_death(machine), 20)
     time.sleep(SECONDS_TO_DEATH)  # the switch that the kill had set would act now
     assert machine.is_active(GOBGPD)
     assert rack.updates() == before
@@ -264,7 +264,7 @@ def test_a_speaker_that_is_dead_for_good_takes_the_announcements_along(
     wait("gobgpd is stopped", lambda: not machine.is_active(GOBGPD), SECONDS_TO_DEATH + 10)
     assert time.monotonic() - started >= SECONDS_TO_DEATH - 1
     wait("nothing is announced", lambda: SUBNET not in rack.table(), 10)
-    wait("nor kept by graceful restart", lambda: not graceful.has(SUBNET), 5)
+    wait("nor kept by graceful restart", lambda: not graceful.has(SUBNET), 20)
     assert not machine.is_active(GOBGPD)  # nothing brings it back
     machine.do("ln", "-sfn", f"{prefix}{COMMAND}", COMMAND)
     machine.do("systemctl", "restart", SPEAKER)
@@ -288,7 +288,7 @@ def test_a_node_that_shuts_down_is_drained_first_and_after_its_boot_all_is_as_be
     assert time.monotonic() - asked > SECONDS_TO_DRAIN - 1
     assert rack.established() == 2  # withdrawn, and not gone with the sessions
     wait("the sessions end", lambda: rack.established() == 0, 120)
-    wait("nobody waits for its return", lambda: not graceful.has(SUBNET), 5)
+    wait("nobody waits for its return", lambda: not graceful.has(SUBNET), 20)
     machine.stop()
     machine.boot()
     wait("the subnet", lambda: SUBNET in rack.table(), 60)

@@ -31,7 +31,7 @@ class StateError(Exception):
     """The state file can't be read; the message names it and the fix."""
 
 
-class UnfinishedError(Exception):
+class UnfinishedError(StateError):
     """A plugin is just making the file: that it has no pods yet says nothing."""
 
 
@@ -60,7 +60,7 @@ class StateReader:
 
     def held(self) -> list[Allocation] | None:
         """The same, and None where there is no file."""
-        trouble = ""
+        changed = failure = StateError(f"{self.path} changed at each look; try again")
         for look in range(LOOKS):
             if look:
                 time.sleep(PAUSE)
@@ -70,18 +70,18 @@ class StateReader:
                 return None
             try:
                 found = self._read("" if wal else "&immutable=1")
-            except UnfinishedError:
-                trouble = "no plugin has filled it since it was made"
+            except UnfinishedError as error:
+                failure = error
             except (DatabaseError, TypeError, ValueError, OverflowError) as error:
                 # The latter three: a database in order, with values in it that no plugin wrote.
-                trouble = str(error)
+                failure = StateError(f"{self.path} can't be read: {error}; if it is damaged, move it away")
                 if not _passes(error) and self.stamp() == before:
                     break
             else:
                 if wal or self.stamp() == before:
                     return found
-                trouble = "it changed at each look"
-        raise StateError(f"{self.path} can't be read: {trouble}; if it is damaged, move it away")
+                failure = changed
+        raise failure
 
     def _read(self, how: str) -> list[Allocation]:
         for suffix in SUFFIXES:
@@ -94,7 +94,7 @@ class StateReader:
         try:
             version = db.execute("PRAGMA user_version").fetchone()[0]
             if version == 0:
-                raise UnfinishedError
+                raise self._unfinished()
             if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
                 raise StateError(
                     f"{self.path} is another program's database; set state.dir to the plugin's stateDir"
@@ -106,13 +106,18 @@ class StateReader:
                 )
             # Written together with the pods that were there before the file was lost.
             if not db.execute("SELECT 1 FROM meta WHERE key = 'boot'").fetchone():
-                raise UnfinishedError
+                raise self._unfinished()
             found = fetch(db)
             if version >= VIPS_SINCE:
                 fetch_vips(db, found)
             return found
         finally:
             db.close()
+
+    def _unfinished(self) -> UnfinishedError:
+        return UnfinishedError(
+            f"{self.path} is just being made by a plugin; if it stays so, the next ADD finishes it"
+        )
 
 
 def _passes(error: Exception) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path  # noqa: TC003 - a dataclass reads its annotations
 from typing import TYPE_CHECKING, Any
 
-from cni.reader import StateReader
+from cni.reader import StateReader, UnfinishedError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -138,8 +138,11 @@ class Node:
         return run("ip", "netns", "exec", namespace, *argv)
 
     def held(self) -> dict[str, tuple[str, ...]]:
-        """The addresses of each container, from the state file."""
-        return {one.container: one.addresses for one in StateReader(str(self.state)).allocations()}
+        """The addresses of each container, from the state file; none while the first ADD is making it."""
+        try:
+            return {one.container: one.addresses for one in StateReader(str(self.state)).allocations()}
+        except UnfinishedError:
+            return {}
 
     def links(self, namespace: str = "") -> set[str]:
         return {one["ifname"] for one in self.ip("link", namespace=namespace)}

@@ -47,7 +47,13 @@ def _run(call: Call, conf: dict[str, object], version: str, started: int) -> dic
     if call.command == "ADD":
         from cni.add import add
 
-        return add(call, conf, version)
+        try:
+            return add(call, conf, version)
+        except CniError as error:
+            from cni.refusals import note
+
+            note(call, conf, error)
+            raise
     if call.command == "DEL":
         from cni.delete import delete
 

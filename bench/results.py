@@ -93,7 +93,7 @@ def keep(path: str, rows: Sequence[Row]) -> None:
     held = json.loads(file.read_text()) if file.exists() else {}
     for row in rows:
         held[row.key] = asdict(row) | {"ratio": row.ratio, "holds": row.holds}
-    file.write_text(json.dumps(held, indent=1, sort_keys=True) + "\n")
+    file.write_text(json.dumps(held, indent=1) + "\n")
 
 
 def show(rows: Sequence[Row]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from bench.calls import Cost, Running, dumped, environment
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 OURS = "anypod"
 REFERENCE = "bridge + host-local"
 VERSION = "1.0.0"
+T = TypeVar("T")
 
 
 @dataclass
@@ -76,7 +77,7 @@ def _common() -> dict[str, Any]:
     return {"cniVersion": VERSION, "isDefaultGateway": True}
 
 
-def in_turn(sides: Sequence[Side], rounds: int, warm_up: int = 2) -> Iterator[tuple[int, Sequence[Side]]]:
+def in_turn(sides: Sequence[T], rounds: int, warm_up: int = 2) -> Iterator[tuple[int, Sequence[T]]]:
     """Rounds, the order exchanged each time. The first have numbers below 0: they set up the node and do not count."""
     for number in range(-warm_up, rounds):
         yield number, sides if number % 2 else sides[::-1]

@@ -9,11 +9,19 @@ from __future__ import annotations
 
 import os
 import time
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
 
 from cni.allocation import Allocation, fetch, fetch_vips
 from cni.sqlite import DatabaseError, connect
 from cni.statefile import APPLICATION_ID, FILE, SCHEMA_VERSION, SUFFIXES, WAIT_SECONDS, is_regular
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cni.sqlite import Connection
+
+T = TypeVar("T")
 
 # Looks at a file that changes while it is looked at, and seconds between two.
 LOOKS = 20
@@ -60,6 +68,10 @@ class StateReader:
 
     def held(self) -> list[Allocation] | None:
         """The same, and None where there is no file."""
+        return self.look(_attachments)
+
+    def look(self, read: Callable[[Connection, int], T]) -> T | None:
+        """What `read` makes of the file, which it is given with the version of its form; None where there is none."""
         changed = failure = StateError(f"{self.path} changed at each look; try again")
         for look in range(LOOKS):
             if look:
@@ -69,7 +81,7 @@ class StateReader:
             if file is None:
                 return None
             try:
-                found = self._read("" if wal else "&immutable=1")
+                found = self._read("" if wal else "&immutable=1", read)
             except UnfinishedError as error:
                 failure = error
             except (DatabaseError, TypeError, ValueError, OverflowError) as error:
@@ -83,7 +95,7 @@ class StateReader:
                 failure = changed
         raise failure
 
-    def _read(self, how: str) -> list[Allocation]:
+    def _read(self, how: str, read: Callable[[Connection, int], T]) -> T:
         for suffix in SUFFIXES:
             # Opened, a FIFO would hang us.
             if not is_regular(self.path + suffix):
@@ -107,10 +119,7 @@ class StateReader:
             # Written together with the pods that were there before the file was lost.
             if not db.execute("SELECT 1 FROM meta WHERE key = 'boot'").fetchone():
                 raise self._unfinished()
-            found = fetch(db)
-            if version >= VIPS_SINCE:
-                fetch_vips(db, found)
-            return found
+            return read(db, version)
         finally:
             db.close()
 
@@ -118,6 +127,13 @@ class StateReader:
         return UnfinishedError(
             f"{self.path} is just being made by a plugin; if it stays so, the next ADD finishes it"
         )
+
+
+def _attachments(db: Connection, version: int) -> list[Allocation]:
+    found = fetch(db)
+    if version >= VIPS_SINCE:
+        fetch_vips(db, found)
+    return found
 
 
 def _passes(error: Exception) -> bool:

@@ -149,10 +149,24 @@ def status(name: str) -> None:
 def exec_(name: str, member: str, command: tuple[str, ...]) -> None:
     """Run a command in a node, the rack, the client or a pod: anypod lab exec node1 -- ip route"""
     try:
-        namespace = rig.standing(name).namespace(member)
+        found = rig.standing(name)
+        namespace = found.namespace(member)
     except LabError as error:
         fail(error)
+    os.environ.update(_settings(found, member))
     os.execvp("ip", netns.inside(namespace, command))  # noqa: S606
+
+
+def _settings(found: rig.Lab, member: str) -> dict[str, str]:
+    """Where the anypod command, run in a router, finds that router's files."""
+    if member not in {router.name for router in found.topology.routers}:
+        return {}
+    place = found.place(member)
+    return {
+        "ANYPOD_STATE_DIR": str(place.state),
+        "ANYPOD_CONFIG": str(place.speaker_toml),
+        "ANYPOD_CONFLISTS": str(place.conflists),
+    }
 
 
 @lab.command()

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from speaker.commands.common import debug_option, report
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -19,16 +21,41 @@ F = TypeVar("F", bound="Callable[..., None]")
 
 # Sub-commands that live elsewhere: name -> (module, attribute, what --help says).
 ELSEWHERE = {
-    "doctor": ("speaker.cli_doctor", "doctor", "What this node needs, and what of it is missing."),
-    "drain": ("speaker.cli_drain", "drain", "Move traffic for virtual IPs away from this node or a pod."),
-    "undrain": ("speaker.cli_drain", "undrain", "Take a drain back."),
-    "render": ("speaker.cli_render", "render", "A node's files from the configuration of the whole cluster."),
+    "status": ("speaker.commands.status", "status", "How this node is, at a glance."),
+    "peers": ("speaker.commands.peers", "peers", "The BGP peers, and how their sessions are."),
+    "routes": ("speaker.commands.routes", "routes", "Routes that are announced, learned, in the kernel."),
+    "allocations": ("speaker.commands.allocations", "allocations", "Which pod has which addresses."),
+    "vips": ("speaker.commands.vips", "vips", "Virtual IPs, and who serves them."),
+    "doctor": ("speaker.commands.doctor", "doctor", "What this node needs, and what of it is missing."),
+    "drain": (
+        "speaker.commands.drain",
+        "drain",
+        "Move traffic for virtual IPs away from this node or a pod.",
+    ),
+    "undrain": ("speaker.commands.drain", "undrain", "Take a drain back."),
+    "render": (
+        "speaker.commands.render",
+        "render",
+        "A node's files from the configuration of the whole cluster.",
+    ),
     "lab": ("lab.cli", "lab", "A lab of nodes, racks and clients in network namespaces; the demo."),
 }
+# What it does for good is for the journal, with its traceback.
+DAEMON = "speaker"
 
 
 class LazyGroup(click.Group):
-    """Lists the sub-commands of ELSEWHERE without importing them."""
+    """Lists the sub-commands of ELSEWHERE without importing them, and ends with one line whatever happens in them."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise
+        except Exception as error:
+            if ctx.invoked_subcommand == DAEMON:
+                raise
+            report(ctx, error)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted([*super().list_commands(ctx), *ELSEWHERE])
@@ -71,8 +98,14 @@ def _print_version(ctx: click.Context, _parameter: click.Parameter, value: bool)
     callback=_print_version,
     help="Show the version and exit.",
 )
+@debug_option
 def main() -> None:
-    """Pods and anycast addresses by plain routing: a CNI plugin and its BGP speaker."""
+    """Pods and anycast addresses by plain routing: a CNI plugin and its BGP speaker.
+
+    Where to begin: anypod status, then anypod doctor, and anypod explain for an address or a pod.
+
+    Exit status of all commands: 0 well, 1 not well or not found, 2 a mistake in the call.
+    """
 
 
 @main.group()

@@ -12,7 +12,7 @@ from speaker.bgp import Source
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
-    from speaker.bgp import Destination, Policies, Prefix, Rule
+    from speaker.bgp import Destination, LocalPath, Policies, Prefix, Rule
 
     # Prefix, where the path came from, and whether it carries each community that rules ask for.
     Path = tuple[Prefix, Source, bool]
@@ -64,5 +64,17 @@ def _tells(rules: list[Rule], prefix: Prefix, source: Source, carries: bool) -> 
         if rule.source not in {Source.ANY, source} or (rule.carries and not carries):
             continue
         if rule.prefixes is None or any(match.covers(prefix) for match in rule.prefixes):
+            return rule.accept
+    return False
+
+
+def tells(policies: Policies, peer: str, path: LocalPath) -> bool:
+    """Whether the policies let a peer, by its key or its group's name, hear of a path of ours."""
+    for rule in _rules_for(peer, policies):
+        if rule.source not in {Source.ANY, Source.LOCAL}:
+            continue
+        if rule.carries and not rule.carries & path.attributes.communities:
+            continue
+        if rule.prefixes is None or any(match.covers(path.prefix) for match in rule.prefixes):
             return rule.accept
     return False

@@ -11,6 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from speaker import log
+from speaker.answers import answer, heard, is_list
 from speaker.anycast import show
 from speaker.ask import FILE
 from speaker.peers import name_of
@@ -114,7 +115,7 @@ def _path(path: LocalPath) -> dict[str, object]:
 
 
 class StatusSocket:
-    """`<state.dir>/speaker/speaker.sock`: who connects gets the document and the end of the stream."""
+    """`<state.dir>/speaker/speaker.sock`: who connects gets the document, or what was asked, and the stream's end."""
 
     def __init__(self, state_dir: str, speaker: Speaker, show: Callable[[], dict[str, object]]) -> None:
         self._state_dir = state_dir
@@ -169,9 +170,12 @@ class StatusSocket:
         else:
             self._trouble = ""
 
-    async def _answer(self, _reader: asyncio.StreamReader) -> bytes:
-        await self._speaker.look(FRESH)
-        return json.dumps(self._show()).encode() + b"\n"
+    async def _answer(self, reader: asyncio.StreamReader) -> bytes:
+        question = (await heard(reader)).strip()
+        if not is_list(question):  # of long ones there are many parts, and none is about peers
+            await self._speaker.look(FRESH)
+        found = answer(self._speaker, question) if question else self._show()
+        return json.dumps(found).encode() + b"\n"
 
     def _close(self) -> None:
         """Takes the file away, too, if it is still ours."""

@@ -10,20 +10,24 @@ from speaker.anycast.drain import Drains, Scope
 from speaker.anycast.judge import Standing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from speaker.anycast.anycast import Anycast
     from speaker.anycast.drain import Drain
     from speaker.anycast.endpoints import Endpoint
     from speaker.anycast.judge import Verdict
-    from speaker.bgp import Destination, Prefix
+    from speaker.bgp import Address, Destination, Prefix
 
 # Of longer lists the first are shown, and how many there are.
 LISTED = 100
 
 
-def vips(anycast: Anycast, table: Mapping[Prefix, Destination]) -> list[dict[str, object]]:
-    """Each VIP with its endpoints; `announced` is what gobgpd holds."""
+def vips(
+    anycast: Anycast, table: Mapping[Prefix, Destination], wanted: Iterable[Address] | None = None
+) -> list[dict[str, object]]:
+    """VIPs with their endpoints, the first ones or those that are wanted; `announced` is what gobgpd holds."""
+    chosen = islice(anycast.verdicts, LISTED) if wanted is None else wanted
+    most = LISTED if wanted is None else None
     drains = Drains(anycast.drains, drainfile.now(), anycast.drain_seconds)
     return [
         {
@@ -33,9 +37,9 @@ def vips(anycast: Anycast, table: Mapping[Prefix, Destination]) -> list[dict[str
             "reason": verdict.reason,
             "announced": _is_announced(verdict, table),
             "serving": len(verdict.serving),
-            "endpoints": [_endpoint(one, anycast, drains) for one in islice(verdict.endpoints, LISTED)],
+            "endpoints": [_endpoint(one, anycast, drains) for one in islice(verdict.endpoints, most)],
         }
-        for verdict in islice(anycast.verdicts.values(), LISTED)
+        for verdict in (anycast.verdicts[vip] for vip in chosen)
     ]
 
 

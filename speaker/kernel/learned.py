@@ -153,7 +153,7 @@ class Learned:
             return NOWHERE
         if prefix in connected or prefix not in self._accepted:
             return NOWHERE
-        return _next_hops(destination)
+        return next_hops_of(destination)
 
     def _reach(self, found: Mapping[NextHop, NextHops]) -> set[Prefix]:
         """Notes over which neighbours each set of next hops leads; the prefixes for which that differs."""
@@ -216,7 +216,8 @@ def _rank(path: LearnedPath) -> tuple[int, int, int, int, bool]:
     return path.local_pref, path.as_path_length, path.origin, path.med, path.external
 
 
-def _next_hops(destination: Destination) -> NextHops:
+def next_hops_of(destination: Destination) -> NextHops:
+    """Those of its best paths."""
     return frozenset(
         NextHop(path.next_hop, path.interface if path.next_hop.is_link_local else "")
         for path in equal_paths(destination.learned)

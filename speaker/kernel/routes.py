@@ -79,6 +79,15 @@ class Routes:
         """How many accepted routes accept.maximum leaves out."""
         return self._verdict.beyond_maximum
 
+    @property
+    def held(self) -> Held:
+        """What the kernel held when it was last read or written."""
+        return self._table.known
+
+    def why_unreachable(self, hop: NextHop) -> str:
+        """Why a next hop of `unresolved` can't be reached, in words."""
+        return _why(hop, self._table.known)
+
     def adopt(self, now: float) -> None:
         """Reads what an earlier process left; it stays until the daemon has told everything."""
         self._table.read()

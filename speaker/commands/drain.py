@@ -11,6 +11,7 @@ import click
 
 from speaker.anycast import drainfile
 from speaker.anycast.drain import Drain, Scope
+from speaker.commands.common import MISTAKEN, NOT_WELL, debug_option, state_dir_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,10 +20,8 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound="Callable[..., None]")
 
-STATE_DIR = "/run/anypod"
 # Exit status: not drained in time, or nobody there to do it.
-NOT_DONE = 1
-MISTAKEN = 2
+NOT_DONE = NOT_WELL
 # Seconds.
 LOOK = 0.25
 # Beyond the time that the drain itself takes: for withdrawing, and for a speaker that is just being restarted.
@@ -31,9 +30,8 @@ GRACE = 30.0
 
 def _options(command: F) -> F:
     for option in (
-        click.option(
-            "--state-dir", default=STATE_DIR, show_default=True, help="Where the speaker keeps its files."
-        ),
+        debug_option,
+        state_dir_option,
         click.option("--node", "node", is_flag=True, help="All virtual IPs of this node."),
         click.option("--pod", metavar="POD", help="One pod of it: NAMESPACE/NAME, or its container id."),
         click.option("--vip", metavar="ADDRESS", help="One virtual IP on this node."),

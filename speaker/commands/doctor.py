@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import asdict
 
 import click
 
-SIGNS = {"ok": "✓", "warning": "!", "error": "✗"}
+from speaker.commands import output as out
+from speaker.commands.common import common
 
 
 @click.command()
-@click.option(
-    "--state-dir", default="/run/anypod", show_default=True, help="Where the speaker keeps its files."
-)
-@click.option("--output", "-o", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@common
 def doctor(state_dir: str, output: str) -> None:
     """Look at what this node needs, and say what is missing and how to mend it. Changes nothing.
 
@@ -25,11 +22,9 @@ def doctor(state_dir: str, output: str) -> None:
     from speaker.doctor.findings import Level, diagnose
 
     found = list(diagnose(look(state_dir)))
-    if output == "json":
-        click.echo(json.dumps([{**asdict(one), "level": one.level.value} for one in found], indent=1))
-    else:
+    if not out.structured([{**asdict(one), "level": one.level.value} for one in found], output):
         for one in found:
-            click.echo(f"{SIGNS[one.level.value]} {one.what}")
+            out.marked(one.level.value, one.what)
             if one.fix:
                 click.echo(f"    {one.fix}")
     sys.exit(any(one.level is Level.ERROR for one in found))

@@ -13,10 +13,10 @@ from click.testing import CliRunner
 from cni.allocation import Allocation
 from cni.statefile import now
 from cni.store import Store
-from speaker import cli_drain
 from speaker.anycast import drainfile
 from speaker.anycast.drain import Scope
 from speaker.cli import main
+from speaker.commands import drain as cli_drain
 from speaker.place import make_place
 
 if TYPE_CHECKING:

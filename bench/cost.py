@@ -78,7 +78,7 @@ def processor(arguments: argparse.Namespace, masquerade: bool) -> list[Row]:
         taken = [up_and_down(sides, PODS, place) for _ in range(arguments.rounds)]
     mine, other = ([one[index] for one in taken] for index in (0, 1))
     key, how = ("cpu-masquerade", "both") if masquerade else ("cpu", "neither")
-    what = f"processor time of {PODS} pods up and down, {how} masquerading"
+    what = f"processor time, {PODS} pods up and down, {how} masquerading"
     return [compared(key, what, mine, other, unit="s", bound=1.0, command=COMMAND)]
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
+import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
@@ -47,6 +49,7 @@ class Node:
 @contextlib.contextmanager
 def node(topic: str) -> Iterator[Node]:
     """This process is inside of the node until the end, and with it what it starts: a call costs no entering."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # what was made is removed also then
     name = f"anypod-bench-{topic}{os.getpid()}"
     with tempfile.TemporaryDirectory(dir="/run", prefix=f"{name}-") as directory:
         here = os.open(SELF, os.O_RDONLY | os.O_CLOEXEC)

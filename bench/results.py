@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
@@ -10,6 +11,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+TIMES = "×"
+NUMBERS = re.compile(r"\[([-+.e\d\s,]+)\]")
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,19 @@ def keep(path: str, rows: Sequence[Row]) -> None:
     held = json.loads(file.read_text()) if file.exists() else {}
     for row in rows:
         held[row.key] = asdict(row) | {"ratio": row.ratio, "holds": row.holds}
-    file.write_text(json.dumps(held, indent=1) + "\n")
+    file.write_text(written(held))
+
+
+def written(held: object) -> str:
+    """JSON of results as it is kept: to be read in a diff, so the numbers of a list are on one line, of 4 digits."""
+    text = json.dumps(held, indent=1, ensure_ascii=False)
+    return (
+        NUMBERS.sub(lambda found: f"[{', '.join(_short(one) for one in found[1].split(','))}]", text) + "\n"
+    )
+
+
+def _short(number: str) -> str:
+    return f"{float(number):.4g}"
 
 
 def show(rows: Sequence[Row]) -> None:

@@ -4,7 +4,6 @@ set -euo pipefail
 umask 022
 
 SOURCE=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
-CACHE=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/anypod
 # Beyond what a node needs: other routers, runtimes and plugins, and what a test is made with.
 PACKAGES=(
     frr bird2 exabgp containernetworking-plugins containerd runc podman dnsmasq-base iptables
@@ -17,6 +16,9 @@ fail() {
     exit 1
 }
 
+# shellcheck source=packaging/tools.sh
+. "$SOURCE/packaging/tools.sh"
+
 check() {
     local name=$1 output
     shift
@@ -28,37 +30,9 @@ check() {
     fi
 }
 
-# The tools live outside of the tree and are made anew when pyproject.toml asks for others.
-prepare_tools() {
-    local python wanted
-    python=$(realpath "$ANYPOD_PREFIX/opt/anypod/current/bin/python")
-    wanted=$("$python" -I - "$SOURCE/pyproject.toml" <<'PYTHON'
-import sys
-import tomllib
-
-with open(sys.argv[1], "rb") as file:
-    project = tomllib.load(file)["project"]
-print("\n".join([*project["dependencies"], *project["optional-dependencies"]["dev"]]))
-PYTHON
-    )
-    TOOLS=$CACHE/tools-$(printf '%s\n' "$python" "$wanted" | sha256sum | cut -c 1-16)
-    if [[ ! -f $TOOLS/.complete ]]; then
-        printf 'installing the development tools into %s\n' "$TOOLS"
-        rm -rf "$CACHE"/tools-*
-        "$python" -I -m venv "$TOOLS"
-        printf '%s\n' "$wanted" >"$TOOLS/requirements.txt"
-        "$TOOLS/bin/pip" install --quiet --disable-pip-version-check -r "$TOOLS/requirements.txt" </dev/null ||
-            fail "pip could not install the development tools: see that PyPI can be reached, then run this again"
-        touch "$TOOLS/.complete"
-    fi
-    # Nothing is written into the tree.
-    export PYTHONDONTWRITEBYTECODE=1 RUFF_CACHE_DIR=$CACHE/ruff MYPY_CACHE_DIR=$CACHE/mypy
-    export HYPOTHESIS_STORAGE_DIRECTORY=$CACHE/hypothesis
-}
-
 lint() {
     local scripts
-    mapfile -t scripts < <(find install.sh .ci/run packaging tests -type f \( -name '*.sh' -o -path .ci/run \))
+    mapfile -t scripts < <(find install.sh .ci/run packaging tests bench -type f \( -name '*.sh' -o -path .ci/run \))
     check "ruff check" "$TOOLS/bin/ruff" check
     check "ruff format" "$TOOLS/bin/ruff" format --check
     check "mypy --strict" "$TOOLS/bin/mypy" --strict
@@ -143,7 +117,7 @@ clean_up() {
     for process in "${BESIDE_PIDS[@]}"; do
         wait "$process" || true
     done
-    rm -rf "$ANYPOD_PREFIX" "${BESIDE_LOGS[@]}"
+    rm -rf "${ANYPOD_PREFIX:-}" "${BESIDE_LOGS[@]}"
 }
 
 main() {
@@ -160,17 +134,11 @@ main() {
     esac
     [[ $EUID -eq 0 ]] || fail "this needs root, for network namespaces: sudo tests/run.sh"
     cd "$SOURCE"
-    ./install.sh --packages "${PACKAGES[@]}"
-    # Where systemd runs, its tmpfiles make this folder; FRR's package alone does not.
-    [[ -d /run/frr ]] || install -d -o frr -g frr -m 755 /run/frr
-    ANYPOD_PREFIX=$(mktemp -d /tmp/anypod-test-XXXXXX)
-    chmod 755 "$ANYPOD_PREFIX" # the speaker has a user of its own
+    unset ANYPOD_PREFIX # an installation that somebody else made is not ours to remove
     trap clean_up EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP
-    ./install.sh --prefix "$ANYPOD_PREFIX"
-    export ANYPOD_PREFIX
-    prepare_tools
+    prepare "${PACKAGES[@]}"
     case $part in
         all)
             lint

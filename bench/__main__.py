@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 # Longer than the longest, by far: it is there so that a benchmark that hangs is told.
 SECONDS = 3600
+# Processors that may be busy with something else, of each.
+QUIET = 0.5
 
 
 def run(topic: Topic, quick: bool, directory: Path) -> tuple[dict[str, Any], str]:
@@ -64,6 +67,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="anypod-bench-") as directory:
         for number, topic in enumerate(topics, 1):
             print(f"\n[{number}/{len(topics)}] {topic.name}: {topic.what}", flush=True)
+            if number == 1 and os.getloadavg()[0] > QUIET * (os.cpu_count() or 1):
+                print("    this machine has other work to do: the ratios will be off", flush=True)
             began = time.monotonic()
             rows, reason = run(topic, given.quick, Path(directory))
             if reason:

@@ -20,9 +20,12 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
+    from bench.calls import Cost
     from bench.node import Node
     from bench.results import Row
     from bench.side import Side
+
+    Costs = dict[tuple[str, str], list[Cost]]
 
 COMMAND = "sudo bench/run.sh attach"
 BOUNDS = {
@@ -31,12 +34,11 @@ BOUNDS = {
     ("ADD", True): ("add-masquerade", "ADD, both masquerading", 0.6),
     ("DEL", True): ("del-masquerade", "DEL, both masquerading", 0.35),
 }
-Times = dict[tuple[str, str], list[float]]
 
 
-def measure(sides: Sequence[Side], rounds: int, place: Node) -> Times:
-    """Milliseconds of each verb and side. Each ADD is into a namespace of its own, made before."""
-    times: Times = defaultdict(list)
+def measure(sides: Sequence[Side], rounds: int, place: Node) -> Costs:
+    """What calls took, of each verb and side. Each ADD is into a namespace of its own, made before."""
+    costs: Costs = defaultdict(list)
     pods = iter(place.pods(len(sides) * (rounds + 2)))
     for number, order in in_turn(sides, rounds):
         for side in order:
@@ -44,9 +46,14 @@ def measure(sides: Sequence[Side], rounds: int, place: Node) -> Times:
             add = side.add(f"bench{number}", pod)
             delete = side.delete(f"bench{number}", pod)
             if number >= 0:
-                times["ADD", side.name].append(add.wall)
-                times["DEL", side.name].append(delete.wall)
-    return times
+                costs["ADD", side.name].append(add)
+                costs["DEL", side.name].append(delete)
+    return costs
+
+
+def walls(costs: Sequence[Cost]) -> list[float]:
+    """Milliseconds from spawn to exit."""
+    return [cost.wall for cost in costs]
 
 
 def rows(arguments: argparse.Namespace, masquerade: bool) -> list[Row]:
@@ -54,14 +61,16 @@ def rows(arguments: argparse.Namespace, masquerade: bool) -> list[Row]:
     with node("attach") as place:
         conf = {"ipMasq": masquerade}
         sides = [side(arguments, place.directory, conf) for side in (ours, theirs)]
-        times = measure(sides, arguments.rounds, place)
-    found = []
+        costs = measure(sides, arguments.rounds, place)
+    timed, used = [], []
     for verb in ("ADD", "DEL"):
         key, what, bound = BOUNDS[verb, masquerade]
-        found.append(
-            compared(key, what, times[verb, OURS], times[verb, REFERENCE], bound=bound, command=COMMAND)
-        )
-    return found
+        mine, other = costs[verb, OURS], costs[verb, REFERENCE]
+        timed.append(compared(key, what, walls(mine), walls(other), bound=bound, command=COMMAND))
+        mine_cpu, other_cpu = ([cost.cpu for cost in each] for each in (mine, other))
+        what = f"processor time, {what}"
+        used.append(compared(f"{key}-cpu", what, mine_cpu, other_cpu, command=COMMAND))
+    return [*timed, *used]
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.attach import measure
+from bench.attach import measure, walls
 from bench.node import node
 from bench.options import parser
 from bench.results import compared, keep, show
@@ -50,11 +50,11 @@ def main() -> None:
     arguments = parser(__doc__, rounds=50, quick=4).parse_args()
     with node("limits") as place:
         sides = [ours(arguments, place.directory, asked(8081)), chain(arguments, place.directory)]
-        times = measure(sides, arguments.rounds, place)
+        costs = measure(sides, arguments.rounds, place)
     found = []
     for verb, bound in (("ADD", 0.5), ("DEL", None)):
         what = f"{verb} with bandwidth and a port mapping"
-        mine, other = times[verb, OURS], times[verb, PEER]
+        mine, other = walls(costs[verb, OURS]), walls(costs[verb, PEER])
         key = f"{verb.lower()}-limits"
         found.append(compared(key, what, mine, other, peer_name=PEER, bound=bound, command=COMMAND))
     show(found)

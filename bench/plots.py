@@ -133,9 +133,9 @@ def distribution(rows: Rows) -> str:
 
 
 def _strip(drawing: Drawing, x: Scale, y: float, values: Sequence[float], look: str) -> None:
-    for number, value in enumerate(values):
-        # Spread over a few lines, the same in each drawing.
-        drawing.dot(x(value), y - 6 + number * 7 % 13, look, 2.5, 0.45)
+    # Spread over a few lines, the same in each drawing.
+    dots = [(x(value), y - 6 + number * 7 % 13) for number, value in enumerate(values)]
+    drawing.cloud(dots, look, 2.5, 0.45)
     middle = median(values)
     drawing.line(x(middle), y - 10, x(middle), y + 10, look, 3)
     drawing.text(840, y + 4, f"{middle:.1f}", look)

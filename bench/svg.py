@@ -84,12 +84,16 @@ class Drawing:
         for x, y in points:
             self.dot(x, y, look, 4)
 
-    def dot(self, x: float, y: float, look: str, radius: float, opacity: float = 1) -> None:
+    def dot(self, x: float, y: float, look: str, radius: float) -> None:
         """A filled circle."""
         self._marks.append(
-            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}" class="{look}"'
-            f' style="stroke:none;opacity:{opacity:g}"/>'
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}" class="{look}" style="stroke:none"/>'
         )
+
+    def cloud(self, points: list[tuple[float, float]], look: str, radius: float, opacity: float) -> None:
+        """Many dots, each seen through the others."""
+        dots = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}"/>' for x, y in points)
+        self._marks.append(f'<g class="{look}" style="stroke:none;fill-opacity:{opacity:g}">{dots}</g>')
 
     def svg(self) -> str:
         """The file."""

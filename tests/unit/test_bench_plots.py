@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from xml.etree import ElementTree
 
 import pytest
@@ -54,7 +53,7 @@ def test_held_has_a_point_for_each_size_and_side() -> None:
 
 def test_distribution_has_a_dot_for_each_call() -> None:
     svg = distribution({"add": GOOD})
-    assert len(re.findall(r'r="2.5" class="(?:ours|peer)"', svg)) == 6
+    assert svg.count('r="2.5"') == 6
     assert {"6.0", "11.0"} <= set(texts(svg))
 
 

@@ -19,10 +19,8 @@ from cni.link import (
     address_add,
     address_dump,
     family_of,
-    group_delete,
     link_delete,
     link_get,
-    link_group,
     link_up,
     veth_create,
 )
@@ -112,19 +110,6 @@ class Kernel:
             link = self.link(one)
             if link is not None and link.address == address:
                 self._delete(one, link_delete(link.index))
-
-    def delete_links(self, names: Sequence[str]) -> None:
-        """Removes links, each with its other end; none there is fine. Two take no longer than one that way."""
-        # A number that nobody chose: people number groups from 0 on.
-        group = 1 << 30 | int.from_bytes(posix.urandom(4), "big") >> 2
-        messages = [link_group(name, group) for name in names]
-        try:
-            verdicts = self.socket.request_each([*messages, group_delete(group)])
-        except OSError as error:
-            raise refused(f"the removal of links {', '.join(names)}", error) from None
-        for verdict in verdicts:
-            if verdict is not None and verdict.errno != ENODEV:
-                raise refused(f"the removal of links {', '.join(names)}", verdict)
 
     def _delete(self, name: str, message: bytes) -> None:
         try:

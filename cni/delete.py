@@ -6,6 +6,7 @@ from cni.attach import Kernel, host_ifname, ifb_ifname
 from cni.errors import DamagedError
 from cni.netns import refuse_own
 from cni.network import BUILT_IN
+from cni.removal import remove_links
 from cni.spec import network_name
 from cni.store import Store, state_dir
 
@@ -63,7 +64,7 @@ def remove(call: Call, conf: dict[str, object], recorded: str = BUILT_IN) -> Non
 
 def _remove_links(call: Call) -> None:
     owner = call.container, call.ifname
-    Kernel().delete_links((host_ifname(*owner), ifb_ifname(*owner)))
+    remove_links(Kernel(), (host_ifname(*owner), ifb_ifname(*owner)))
 
 
 def delegate_of(conf: dict[str, object]) -> str:

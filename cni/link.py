@@ -161,13 +161,9 @@ def link_delete(index: int) -> bytes:
     return message(RTM_DELLINK, REQUEST, (_LINK.pack(0, 0, index, 0, 0),))
 
 
-def link_group(name: str, group: int) -> bytes:
-    """Puts the link of that name into a group."""
-    body = (
-        _LINK.pack(0, 0, 0, 0, 0),
-        attribute(IFLA_IFNAME, _name(name)),
-        attribute(IFLA_GROUP, _U32.pack(group)),
-    )
+def link_group(index: int, group: int) -> bytes:
+    """Puts a link into a group."""
+    body = (_LINK.pack(0, 0, index, 0, 0), attribute(IFLA_GROUP, _U32.pack(group)))
     return message(RTM_SETLINK, REQUEST, body)
 
 

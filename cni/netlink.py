@@ -144,6 +144,14 @@ class NetlinkSocket:
         first = self._sequence - len(messages) + 1
         return self._verdicts(first, len(messages), 0, head=first - 1)
 
+    def send_unasked(self, messages: Sequence[bytes]) -> None:
+        """Sends all for whoever does not look at the verdicts; those of a forked process come to the socket of both.
+
+        It returns when the kernel is through with them.
+        """
+        # Their number stays 0, which no other message has.
+        self._socket.send(b"".join(messages))
+
     def _batch(self, messages: Sequence[bytes], start: int) -> list[NetlinkError | None]:
         first = self._sequence + 1
         self._socket.send(b"".join([self._number(message) for message in messages]))
@@ -202,6 +210,8 @@ class NetlinkSocket:
         while len(found) < len(messages):
             for kind, flags, sequence, payload in self._messages():
                 index = sequence - first
+                if index < 0:
+                    continue  # what `send_unasked` sent
                 if kind != NLMSG_ERROR:
                     found[index] = payload
                 else:

@@ -7,9 +7,8 @@ import struct
 import time
 
 from cni.attach import EAGAIN, ENODEV, HOST_PREFIX, IFB_PREFIX, host_ifname, ifb_ifname
-from cni.link import Link, link_dump
-from cni.netlink import NetlinkError, attribute, attributes, message
-from cni.rtnl import REQUEST, RTM_DELLINK, RTM_SETLINK
+from cni.link import Link, group_delete, link_dump, link_group
+from cni.netlink import NetlinkError, attributes
 from cni.spec import is_identifier, is_ifname
 
 TYPE_CHECKING = False
@@ -22,9 +21,7 @@ IFLA_LINK_NETNSID = 37
 LIST_SECONDS = 5.0
 LIST_PAUSE = 0.02
 TOGETHER = 200
-IFLA_GROUP = 27
 _LINK = struct.Struct("=BxHiII")
-_U32 = struct.Struct("=I")
 
 
 class OwnedLink(Link):
@@ -90,22 +87,12 @@ def delete_links(kernel: Kernel, links: Iterable[OwnedLink]) -> None:
     """
     indices = [link.index for link in links]
     # Of our own choice, and above all numbers that people give.
-    group = _U32.pack(1 << 31 | int.from_bytes(posix.urandom(3), "big"))
+    group = 1 << 31 | int.from_bytes(posix.urandom(3), "big")
     for start in range(0, len(indices), TOGETHER):
         moved = [link_group(index, group) for index in indices[start : start + TOGETHER]]
         for verdict in kernel.socket.request_each([*moved, group_delete(group)]):
             if verdict is not None and verdict.errno != ENODEV:
                 raise verdict
-
-
-def link_group(index: int, group: bytes) -> bytes:
-    """Puts a link into a group."""
-    return message(RTM_SETLINK, REQUEST, (_LINK.pack(0, 0, index, 0, 0), attribute(IFLA_GROUP, group)))
-
-
-def group_delete(group: bytes) -> bytes:
-    """Removes all links of a group."""
-    return message(RTM_DELLINK, REQUEST, (_LINK.pack(0, 0, 0, 0, 0), attribute(IFLA_GROUP, group)))
 
 
 def owned_links(links: Iterable[OwnedLink]) -> list[OwnedLink]:

@@ -122,7 +122,7 @@ class PeerStatus:
     reason: str = ""
     received: int = 0
     accepted: int = 0
-    advertised: int = 0
+    advertised: int | None = 0  # None: not counted, it would cost the daemon too much
     router_id: str = ""
     graceful: bool = False  # both sides have said that they restart gracefully
     end_of_rib: frozenset[Family] = frozenset()

@@ -68,7 +68,8 @@ class Measures:
             flaps.add_metric(labels, speaker.daemon.flaps.get(name, 0))
             received.add_metric(labels, status.received)
             accepted.add_metric(labels, status.accepted)
-            advertised.add_metric(labels, status.advertised)
+            if status.advertised is not None:
+                advertised.add_metric(labels, status.advertised)
         yield from (up, uptime, flaps, received, accepted, advertised)
         yield _gauge("peers_configured", "Peers in the configuration", len(speaker.config.peers))
         yield _gauge("peers_refused", "Peers that gobgpd refuses", len(speaker.daemon.refused))

@@ -21,7 +21,7 @@ from speaker.gobgp.channel import (
     timeout_for,
     translated,
 )
-from speaker.gobgp.neighbours import Beacon, as_found, neighbour
+from speaker.gobgp.neighbours import Beacon, as_found, neighbour, told
 from speaker.gobgp.session import DaemonLostError, DaemonRefusedError, Event
 from speaker.gobgp.v3_paths import (
     destination_from_api,
@@ -57,8 +57,6 @@ if TYPE_CHECKING:
         Prefix,
     )
 
-# With more learned paths than this the daemon is not asked what it tells each peer: it walks its table for that.
-COUNTED = 20_000
 NOWHERE = ip_network("192.0.2.0/32")  # RFC 5737: nobody's
 _TABLE = api.WatchEventRequest.Table
 _PEER_EVENT = api.WatchEventResponse.PeerEvent
@@ -75,7 +73,7 @@ class GobgpV3:
         # Interfaces by the link-local neighbours on them; None: not asked yet.
         self._links: dict[str, str] | None = None
         self._beacon = Beacon()
-        self._counting = True
+        self._counting = False  # what peers are told; not before it is known how many there are
         self._restarted: set[str] = set()
 
     async def identity(self) -> BgpGlobal | None:
@@ -135,7 +133,7 @@ class GobgpV3:
         async with translated():
             found = [as_found(peer_from_api(peer, daemon, time.time())) for peer in listed]
         self._beacon.light(status.peer.interface for status in found if not status.established)
-        self._counting = sum(status.accepted for status in found) <= COUNTED
+        found, self._counting = told(found, self._counting)
         self._links = links_of(found)
         waiting = {peer.state.neighbor_address for peer in listed if peer.graceful_restart.local_restarting}
         await self._tell_others(found, waiting)
@@ -158,6 +156,7 @@ class GobgpV3:
         await call(self._stub.add_peer, api.AddPeerRequest(peer=peer_to_api(peer, restarting, address)))
         if restarting and peer.options.restart_time:
             self._restarted.add(peer.key)
+        self._counting = False
 
     async def _meet(self, interface: str) -> str:
         """The address of an interface's neighbour; rules for that peer fit it from now on."""
@@ -209,6 +208,7 @@ class GobgpV3:
         for prefix in group.prefixes:
             entry = api.DynamicNeighbor(prefix=str(prefix), peer_group=group.name)
             await call(self._stub.add_dynamic_neighbor, api.AddDynamicNeighborRequest(dynamic_neighbor=entry))
+        self._counting = False
 
     async def remove_dynamic_peers(self, group: DynamicPeers) -> None:
         # The daemon dies of a group that it does not know: it is asked what it has.

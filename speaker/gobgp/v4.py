@@ -21,7 +21,7 @@ from speaker.gobgp.channel import (
     timeout_for,
     translated,
 )
-from speaker.gobgp.neighbours import Beacon, as_found, neighbour
+from speaker.gobgp.neighbours import Beacon, as_found, neighbour, told
 from speaker.gobgp.session import DaemonLostError, DaemonRefusedError, Event
 from speaker.gobgp.v4_table import PolicyTable
 
@@ -42,8 +42,6 @@ if TYPE_CHECKING:
     )
 
 NOWHERE = ip_network("192.0.2.0/32")  # RFC 5737: nobody's
-# With more learned paths than this the daemon is not asked what it tells each peer: it walks its table for that.
-COUNTED = 20_000
 # Paths in one event at most.
 EVENT_BATCH = 10_000
 _FILTER = api.WatchEventRequest.Table.Filter
@@ -62,7 +60,7 @@ class GobgpV4:
         # Interfaces by the link-local neighbours on them; None: not asked yet.
         self._links: dict[str, str] | None = None
         self._beacon = Beacon()
-        self._counting = True
+        self._counting = False  # what peers are told; not before it is known how many there are
         self._restarted: set[str] = set()
 
     async def identity(self) -> BgpGlobal | None:
@@ -123,7 +121,7 @@ class GobgpV4:
         # What has no address is no peer, and the daemon's process ends when told to remove "".
         found = [as_found(status) for status in read if status.address]
         self._beacon.light(status.peer.interface for status in found if not status.established)
-        self._counting = sum(status.accepted for status in found) <= COUNTED
+        found, self._counting = told(found, self._counting)
         zones = (status.address.partition("%") for status in found)
         self._links = {address: zone for address, _, zone in zones if zone}
         waiting = {peer.state.neighbor_address for peer in listed if peer.graceful_restart.local_restarting}
@@ -148,6 +146,7 @@ class GobgpV4:
         await call(self._stub.add_peer, request)
         if restarting and peer.options.restart_time:
             self._restarted.add(peer.key)
+        self._counting = False
 
     async def _meet(self, interface: str) -> str:
         """The address of an interface's neighbour; rules for that peer fit it from now on."""
@@ -199,6 +198,7 @@ class GobgpV4:
         for prefix in group.prefixes:
             entry = api.DynamicNeighbor(prefix=str(prefix), peer_group=group.name)
             await call(self._stub.add_dynamic_neighbor, api.AddDynamicNeighborRequest(dynamic_neighbor=entry))
+        self._counting = False
 
     async def remove_dynamic_peers(self, group: DynamicPeers) -> None:
         # In this order nobody comes back meanwhile. The daemon's process ends when told of a group that it

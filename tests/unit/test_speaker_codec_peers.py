@@ -8,6 +8,7 @@ from ipaddress import ip_address, ip_network
 from protos.gobgp_v3 import gobgp_pb2 as api
 from speaker.bgp import BgpGlobal, DynamicPeers, Family, Peer, PeerStatus, PrefixLimit, SessionOptions
 from speaker.gobgp import v3_peers as codec
+from speaker.gobgp.neighbours import told
 
 DAEMON = BgpGlobal(65001, "10.0.0.1")
 OPTIONS = SessionOptions(
@@ -143,3 +144,18 @@ def test_a_daemon_that_was_not_started_is_nobody() -> None:
     wanted = BgpGlobal(65001, "10.0.0.1", -1, ("10.0.0.1",))
     assert codec.global_from_api(codec.global_to_api(wanted)) == wanted
     assert codec.global_to_api(wanted).use_multiple_paths
+
+
+def test_what_peers_are_told_is_counted_while_it_is_cheap() -> None:
+    def crowd(peers: int, accepted: int) -> list[PeerStatus]:
+        return [PeerStatus(PEER, "established", accepted=accepted, advertised=3) for _ in range(peers)]
+
+    found, again = told(crowd(2, 5_000), True)
+    assert [status.advertised for status in found] == [3, 3]
+    assert again
+    found, again = told(crowd(200, 0), True)
+    assert found[0].advertised == 3
+    assert not again
+    found, again = told(crowd(200, 1), False)
+    assert {status.advertised for status in found} == {None}
+    assert not again

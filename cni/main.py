@@ -15,8 +15,8 @@ from cni.errors import (
     DamagedError,
     Terminated,
 )
+from cni.image import load
 from cni.jsonio import read_stdin, write_stdout
-from cni.netlink import NetlinkError
 from cni.spec import (
     NEWEST,
     SUPPORTED,
@@ -113,6 +113,8 @@ def _answer(error: CniError, version: str) -> NoReturn:
 def _of_the_system(error: OSError) -> CniError:
     if isinstance(error, TimeoutError):
         return CniError(TRY_AGAIN_LATER, "the kernel did not answer in time; try again later")
+    from cni.netlink import NetlinkError
+
     if isinstance(error, NetlinkError):
         code = TRY_AGAIN_LATER if error.errno == EAGAIN else KERNEL_REFUSED
         return CniError(code, f"the kernel refused: {error.strerror}")
@@ -134,6 +136,7 @@ def main() -> NoReturn:
         call.started = started
         if call.command != "VERSION":
             signal(SIGTERM, _terminated)
+            load(call.command)
             conf = read_stdin()
             if not isinstance(conf, dict):
                 raise CniError(DECODING_FAILURE, "the configuration on stdin is no JSON object")

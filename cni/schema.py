@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from jsonschema import Draft202012Validator
 
+import cni
 from cni.errors import INVALID_CONFIG, CniError
 
 if TYPE_CHECKING:
@@ -18,7 +18,8 @@ MAX_SHOWN = 80
 
 def validator() -> Draft202012Validator:
     """The schema, ready to validate."""
-    schema = json.loads(files("cni").joinpath("netconf.schema.json").read_text(encoding="utf-8"))
+    with open(f"{cni.__path__[0]}/netconf.schema.json", encoding="utf-8") as file:
+        schema = json.load(file)
     return Draft202012Validator(schema)
 
 

@@ -22,7 +22,7 @@ release_id() {
     {
         "$1" -I -c 'import sys; print(sys.executable, sys.version_info[:3])'
         cd "$SOURCE" || exit
-        find cni speaker protos lab pyproject.toml packaging/release.sh \
+        find cni speaker protos lab pyproject.toml packaging/release.sh packaging/image.py \
             -type d -name __pycache__ -prune -o -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum
     } | sha256sum | cut -c 1-16
 }
@@ -52,6 +52,9 @@ build_release() {
     # unchecked-hash: the plugin starts without asking the kernel for the age of a single source file.
     "$release/bin/python" -I -m compileall -q -j 0 --invalidation-mode unchecked-hash "$release/lib" >"$log" 2>&1 ||
         fail "a module of the release does not compile: $(tail -n 1 "$log")"
+    # Without the columns of each instruction, which only a traceback would show.
+    "$release/bin/python" -I -X no_debug_ranges "$SOURCE/packaging/image.py" "$(site_of "$release")" "$release/image" \
+        >"$log" 2>&1 || fail "the plugin's image can't be made: $(tail -n 1 "$log")"
     launcher_text "$release" "$python" >"$release/launcher"
     chmod 755 "$release/launcher"
     try_release "$release"
@@ -73,21 +76,26 @@ pip_reason() {
     fi
 }
 
-# The smallest thing that starts the plugin: the distribution's interpreter, alone (-I) and without site (-S).
+site_of() { "$1/bin/python" -I -c 'import sysconfig; print(sysconfig.get_path("purelib"))'; }
+
+# The smallest thing that starts the plugin: the distribution's interpreter, alone (-I) and without site (-S). It runs
+# the image of the release, see cni/image.py, and imports what that does not give. This text is compiled for each call.
 launcher_text() {
-    local site
-    site=$("$1/bin/python" -I -c 'import sysconfig; print(repr(sysconfig.get_path("purelib")))')
     cat <<LAUNCHER
 #!$2 -IS
 $MADE_BY
-import sys
-
-sys.path.insert(0, $site)
+import _imp, marshal, posix, sys
+sys.path.insert(0, $(quoted "$(site_of "$1")"))
+try: data = posix.read(posix.open($(quoted "$1/image/start"), 0), 1 << 20)
+except OSError: data = b""
+if _imp.source_hash(sys.hexversion >> 16, data[8:]) == data[:8]: exec(marshal.loads(data[8:]))
 from cni.main import main
-
 main()
 LAUNCHER
 }
+
+# As a string of Python.
+quoted() { "$python" -I -c 'import sys; print(repr(sys.argv[1]))' "$1"; }
 
 # A release that does not run is never switched to.
 try_release() {

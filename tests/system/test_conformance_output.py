@@ -85,14 +85,14 @@ def test_O2_a_full_disk_under_stdout_is_a_failure(node: Node) -> None:
 
 @pytest.fixture
 def broken(node: Node, tmp_path: Path) -> Path:
-    """The installed executable over a copy of its package in which every verb has a defect."""
+    """The installed executable over a copy of its package, and no image, in which every verb has a defect."""
     launcher = node.plugin.read_text()
     site = Path(next(line for line in launcher.splitlines() if "sys.path.insert" in line).split("'")[1])
     shutil.copytree(site / "cni", tmp_path / "site" / "cni", ignore=shutil.ignore_patterns("__pycache__"))
     with (tmp_path / "site/cni/main.py").open("a") as file:
         file.write("\n\ndef _run(*_):\n    raise RuntimeError('a defect that is put in on purpose')\n")
     plugin = tmp_path / "anypod"
-    plugin.write_text(launcher.replace(str(site), str(tmp_path / "site")))
+    plugin.write_text(launcher.replace(str(site), str(tmp_path / "site")).replace("/image/start", "/none"))
     plugin.chmod(0o755)
     return plugin
 

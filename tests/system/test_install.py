@@ -136,6 +136,27 @@ def test_launcher_is_short_and_starts_the_distribution_s_interpreter_isolated(in
     assert str(release) in installed.plugin.read_text()
 
 
+def test_plugin_runs_the_image_of_its_release_and_does_without_a_damaged_one(installed: Install) -> None:
+    image = (installed.prefix / "opt/anypod/current").resolve() / "image"
+    traced = ["strace", "-f", "-e", "trace=openat", str(installed.plugin)]
+
+    def opened() -> str:
+        done = subprocess.run(
+            traced, env=VERSION_CALL, capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL
+        )
+        assert "supportedVersions" in done.stdout
+        return str(done.stderr)
+
+    assert f"{image}/start" in opened()
+    assert "site-packages" not in opened()
+    start = (image / "start").read_bytes()
+    (image / "start").write_bytes(start[:1000])
+    try:
+        assert "site-packages/cni" in opened()
+    finally:
+        (image / "start").write_bytes(start)
+
+
 def test_modules_of_the_release_are_compiled_without_a_check_of_their_source(installed: Install) -> None:
     release = (installed.prefix / "opt/anypod/current").resolve()
     compiled = sorted(release.glob("lib/python3.*/site-packages/cni/__pycache__/*.pyc"))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from speaker.bgp import LocalPath, PeerStatus, Policies, Prefix
-    from speaker.gobgp.session import Session
+    from speaker.gobgp.session import Event, Session
     from speaker.settings import Config
 
 # With more prefixes than this to look at again, the whole table is read instead.
@@ -125,6 +125,14 @@ class Daemon:
             known = self.table.get(found.prefix)
             table[found.prefix] = known if known == found else found
         self.table = table
+
+    def news(self, event: Event) -> set[Prefix]:
+        """The prefixes to look at again: not those of which the table says that very thing, for we have done it."""
+        return set(event.prefixes).difference(
+            path.prefix
+            for path in event.ours
+            if (entry := self.table.get(path.prefix)) is not None and entry.ours == path
+        )
 
     async def reread(self, session: Session, prefixes: Collection[Prefix]) -> None:
         """Looks again at these prefixes."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from speaker.gobgp.session import DaemonLostError, DaemonRefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from speaker.gobgp.session import Event, Session
     from speaker.settings import Api
@@ -31,6 +32,20 @@ class Follower:
         self._lost = lost
         self._subscription: asyncio.Timeout | None = None
         self.session: Session | None = None
+        self._listens = asyncio.Event()
+        self._listens.set()
+
+    @contextmanager
+    def deaf(self) -> Iterator[None]:
+        """Hears nothing meanwhile: each path that is announced is told back, which costs more than to announce it.
+
+        Afterwards it is known what was our own doing.
+        """
+        self._listens.clear()
+        try:
+            yield
+        finally:
+            self._listens.set()
 
     async def run(self) -> None:
         """Until it is cancelled. The end of a subscription is how a restart is noticed."""
@@ -48,6 +63,7 @@ class Follower:
         session = await self._connect(self._api)
         try:
             async for event in session.watch():
+                await self._listens.wait()
                 if event.subscribed:
                     self.session = session
                 self._heard(event)

@@ -31,16 +31,17 @@ class PathPlan:
 
 def plan_paths(wanted: Collection[LocalPath], table: Mapping[Prefix, Destination]) -> PathPlan:
     """Ours in the table against ours that should be; paths that others added do not count."""
-    found = {entry.ours for entry in table.values() if entry.ours is not None}
+    found = {prefix: entry.ours for prefix, entry in table.items() if entry.ours is not None}
     kept = {path.prefix for path in wanted}
+    announce = [path for path in wanted if found.get(path.prefix) != path]
     return PathPlan(
-        announce=tuple(sorted(set(wanted) - found, key=_by_prefix)),
-        withdraw=tuple(path.prefix for path in sorted(found, key=_by_prefix) if path.prefix not in kept),
+        announce=tuple(sorted(announce, key=lambda path: _order(path.prefix))),
+        withdraw=tuple(sorted((prefix for prefix in found if prefix not in kept), key=_order)),
     )
 
 
-def _by_prefix(path: LocalPath) -> tuple[int, int, int]:
-    return path.prefix.version, int(path.prefix.network_address), path.prefix.prefixlen
+def _order(prefix: Prefix) -> tuple[int, int, int]:
+    return prefix.version, int(prefix.network_address), prefix.prefixlen
 
 
 @dataclass(frozen=True, slots=True)

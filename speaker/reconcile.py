@@ -17,6 +17,7 @@ from speaker.kernel.stale import Told, told_by
 from speaker.report import standing
 from speaker.takeback import take_back
 from speaker.upkeep import Upkeep
+from speaker.wake import Wake
 from speaker.watch import DirectoryWatch
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from speaker.statefile import Pods
 
 # Seconds.
-GATHER = 0.02  # events of one cause come in a bunch
 STATE_POLL = 0.1  # between two looks at the state file where nothing tells of a change
 RETRY = 5.0  # after a refusal, which a person has to end
 PEERS_RETRY = 2.0  # after a peer was refused: its neighbour may not be on the link yet
@@ -73,7 +73,7 @@ class Speaker:
         self._wanted_of: tuple[object, ...] = (None, None, None)
         self._wanted: frozenset[LocalPath] = frozenset()
         self._next: Config | None = None
-        self._wake = asyncio.Event()
+        self._wake = Wake()
         self._stop = asyncio.Event()
         self._lookers: list[asyncio.Event] = []
         self._loop = asyncio.get_running_loop()
@@ -108,7 +108,7 @@ class Speaker:
         self.routes.adopt(now)
         self._resync_at = now + self.config.resync
         self._pods.poll()
-        self._keeper.changed = self._wake.set
+        self._keeper.changed = self._wake.now
         self._keeper.start()
         passes = asyncio.ensure_future(self._passes(ready))
         tasks = [asyncio.ensure_future(self._stop.wait()), passes]
@@ -153,13 +153,7 @@ class Speaker:
         stale = self.routes.stale.next_check(self._told())
         times = [self._resync_at, self._retry_at, self._peers_at, self._report_at, self._upkeep.due, stale]
         until = min(time for time in times if time is not None)
-        try:
-            async with asyncio.timeout_at(until):
-                await self._wake.wait()
-            await asyncio.sleep(GATHER)
-        except TimeoutError:
-            pass
-        self._wake.clear()
+        await self._wake.wait(until)
 
     def _told(self) -> Told:
         if not self.in_step:
@@ -173,10 +167,12 @@ class Speaker:
             self.connected = True
             self.trouble = ""
             self._work.everything = True
+        news = self.daemon.news(event)
         self._work.peers |= event.peers
-        self._work.prefixes |= event.prefixes
+        self._work.prefixes |= news
         self.routes.stale.news(self._loop.time())
-        self._wake.set()
+        if news or event.peers or event.subscribed:
+            self._wake.set()
 
     def _lost(self, reason: str) -> None:
         if self.connected:
@@ -197,7 +193,7 @@ class Speaker:
             while True:
                 if self._pods.poll():
                     self._keeper.news()
-                    self._wake.set()
+                    self._wake.now()
                 self._keeper.poll()
                 await watch.wait(STATE_POLL)
         finally:
@@ -248,13 +244,14 @@ class Speaker:
         wanted = self.wanted()
         self.daemon.withdraws = self._pods.known
         try:
-            if work.everything:
-                await self.daemon.restore(session, wanted)
-            else:
-                await self.daemon.reread(session, work.prefixes)
-                await self.daemon.close_paths(session, wanted)
-                if work.peers:
-                    await self.daemon.close_peers(session)
+            with self._follower.deaf():
+                if work.everything:
+                    await self.daemon.restore(session, wanted)
+                else:
+                    await self.daemon.reread(session, work.prefixes)
+                    await self.daemon.close_paths(session, wanted)
+                    if work.peers:
+                        await self.daemon.close_peers(session)
         except DaemonLostError as error:
             if self._follower.session is session:  # else its end has been told already
                 self._lost(str(error))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from speaker.anycast.judge import Standing, host
+from speaker.anycast.judge import Standing
 from speaker.bgp import Family, LocalPath
 from speaker.policy import GRACEFUL_SHUTDOWN
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from speaker.anycast.judge import Verdict
-    from speaker.bgp import Address
+    from speaker.bgp import Address, Attributes
     from speaker.settings import Announcement
 
 # A daemon tells only its best path, and asks for the local preference first. What a peer tells of the same VIP, in
@@ -28,14 +29,20 @@ def path_of(verdict: Verdict, announcement: Announcement, load: int) -> LocalPat
     """What is announced, as `announcement` says; `load` 0: no link bandwidth. None for a VIP that is withdrawn."""
     if verdict.standing is Standing.WITHDRAWN:
         return None
-    attributes = replace(announcement.attributes, local_pref=PREFERENCE)
-    if verdict.standing is Standing.DEPREFERRED:
+    deferred = verdict.standing is Standing.DEPREFERRED
+    prefix = verdict.route.prefix
+    next_hop = announcement.next_hop(Family(prefix.version))
+    return LocalPath(prefix, next_hop, _carried(announcement.attributes, deferred, load))
+
+
+# One object for all that are alike: they are compared thousands of times.
+@lru_cache(maxsize=1 << 10)
+def _carried(configured: Attributes, deferred: bool, load: int) -> Attributes:
+    attributes = replace(configured, local_pref=PREFERENCE)
+    if deferred:
         # The policy makes it the last that peers take.
-        attributes = replace(attributes, communities=attributes.communities | {GRACEFUL_SHUTDOWN})
-    elif load:
-        attributes = replace(attributes, link_bandwidth=load * BANDWIDTH_UNIT)
-    prefix = host(verdict.vip)
-    return LocalPath(prefix, announcement.next_hop(Family(prefix.version)), attributes)
+        return replace(attributes, communities=attributes.communities | {GRACEFUL_SHUTDOWN})
+    return replace(attributes, link_bandwidth=load * BANDWIDTH_UNIT) if load else attributes
 
 
 @dataclass(slots=True)

@@ -27,7 +27,7 @@ A = TypeVar("A")
 CALL_TIMEOUT = 10.0
 TABLE_TIMEOUT = 120.0
 # Paths in one message of AddPathStream: the daemon works them off under one lock.
-BATCH = 500
+BATCH = 1000
 # Bytes, as gobgpd's own limit. The loss of a peer with a large table comes as one event; a larger one than
 # this ends the subscription, and then everything is read again in small messages.
 MESSAGE = 256 << 20

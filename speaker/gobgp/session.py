@@ -30,9 +30,13 @@ class DaemonRefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A hint to look again: at these prefixes, at the peers, or (the first one) at everything."""
+    """A hint to look again: at these prefixes, at the peers, or (the first one) at everything.
+
+    Where the best path for a prefix is one of ours, `ours` has it: mostly that is our own doing, and no news.
+    """
 
     prefixes: frozenset[Prefix] = frozenset()
+    ours: tuple[LocalPath, ...] = ()
     peers: bool = False
     subscribed: bool = False
 

@@ -27,6 +27,7 @@ from speaker.gobgp.v3_paths import (
     destination_from_api,
     family_to_api,
     path_to_api,
+    paths_of_ours,
     prefixes_of_paths,
     withdrawal_to_api,
 )
@@ -42,7 +43,7 @@ from speaker.gobgp.v3_peers import (
 from speaker.gobgp.v3_table import PolicyTable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Iterable
+    from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 
     from grpc.aio import Channel
 
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
         Policies,
         Prefix,
     )
+    from speaker.gobgp.channel import T
 
 NOWHERE = ip_network("192.0.2.0/32")  # RFC 5737: nobody's
 _TABLE = api.WatchEventRequest.Table
@@ -227,17 +229,21 @@ class GobgpV3:
     async def announce(self, paths: Collection[LocalPath]) -> None:
         validate.check_paths(paths)
         asn = (await self._started()).asn
-        await self._send([path_to_api(path, asn) for path in paths])
+        await self._send([*paths], lambda path: path_to_api(path, asn))
 
     async def withdraw(self, prefixes: Collection[Prefix]) -> None:
-        await self._send([withdrawal_to_api(prefix) for prefix in prefixes])
+        await self._send([*prefixes], withdrawal_to_api)
 
-    async def _send(self, paths: list[api.Path]) -> None:
+    async def _send(self, items: Sequence[T], to_api: Callable[[T], api.Path]) -> None:
         # Never DeletePath: with an empty path it removes everybody's local paths. A withdrawal in this
         # stream says exactly which path it means.
-        requests = (api.AddPathStreamRequest(table_type=api.GLOBAL, paths=some) for some in batches(paths))
+        # Each message is made while the daemon works at the one before.
+        requests = (
+            api.AddPathStreamRequest(table_type=api.GLOBAL, paths=map(to_api, some))
+            for some in batches(items)
+        )
         async with translated():
-            await self._stub.add_path_stream(requests, timeout=timeout_for(len(paths)))
+            await self._stub.add_path_stream(requests, timeout=timeout_for(len(items)))
 
     async def table(self, prefixes: Collection[Prefix] | None = None) -> list[Destination]:
         if self._links is None:
@@ -271,7 +277,8 @@ class GobgpV3:
                     subscribed = True
                     yield Event(subscribed=True)
                 if answer.WhichOneof("event") == "table":
-                    yield Event(prefixes=prefixes_of_paths(answer.table.paths))
+                    paths = answer.table.paths
+                    yield Event(prefixes_of_paths(paths), paths_of_ours(paths))
                 elif answer.peer.type == _PEER_EVENT.STATE:
                     yield Event(peers=True)
         raise DaemonLostError("it closed the connection")

@@ -28,10 +28,11 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-    from speaker.bgp import LearnedPath, Prefix
+    from speaker.bgp import Address, Attributes, LearnedPath, Prefix
 
 _TYPE = "type.googleapis.com/apipb."
 _MP_REACH = f"{_TYPE}MpReachNLRIAttribute"
+_PREFIX = f"{_TYPE}IPAddressPrefix"
 
 _FAMILIES = {
     Family.IPV4: api.Family(afi=api.Family.AFI_IP, safi=api.Family.SAFI_UNICAST),
@@ -57,18 +58,25 @@ def _packed(message: Message) -> Packed:
 
 def path_to_api(path: LocalPath, asn: int = AS_TRANS) -> api.Path:
     """A path to add, of this AS. GoBGP takes NEXT_HOP for IPv6 too and makes MP_REACH_NLRI of it."""
+    made = api.Path()
+    made.CopyFrom(_but_prefix(path.next_hop, path.attributes, asn, path.prefix.version))
+    _put_nlri(path.prefix, made)
+    return made
+
+
+# Thousands of virtual IPs are announced with the same attributes.
+@lru_cache(maxsize=1 << 10)
+def _but_prefix(next_hop: Address, attributes: Attributes, asn: int, version: int) -> api.Path:
     return api.Path(
-        nlri=_nlri(path.prefix),
-        pattrs=[_packed(message) for message in _path_attributes(path, asn)],
-        family=family_to_api(Family(path.prefix.version)),
+        pattrs=[_packed(message) for message in _path_attributes(next_hop, attributes, asn)],
+        family=family_to_api(Family(version)),
         identifier=IDENTIFIER,
     )
 
 
-def _path_attributes(path: LocalPath, asn: int) -> Iterable[Message]:
-    carried = path.attributes
+def _path_attributes(next_hop: Address, carried: Attributes, asn: int) -> Iterable[Message]:
     yield attribute.OriginAttribute(origin=IGP)
-    yield attribute.NextHopAttribute(next_hop=str(path.next_hop))
+    yield attribute.NextHopAttribute(next_hop=str(next_hop))
     if carried.med is not None:
         yield attribute.MultiExitDiscAttribute(med=carried.med)
     if carried.local_pref is not None:
@@ -89,16 +97,19 @@ def _path_attributes(path: LocalPath, asn: int) -> Iterable[Message]:
 
 def withdrawal_to_api(prefix: Prefix) -> api.Path:
     """Takes back our path for the prefix: the daemon matches source, prefix and identifier."""
-    return api.Path(
-        nlri=_nlri(prefix),
+    made = api.Path(
         family=family_to_api(Family(prefix.version)),
         identifier=IDENTIFIER,
         is_withdraw=True,
     )
+    _put_nlri(prefix, made)
+    return made
 
 
-def _nlri(prefix: Prefix) -> Packed:
-    return _packed(attribute.IPAddressPrefix(prefix=str(prefix.network_address), prefix_len=prefix.prefixlen))
+def _put_nlri(prefix: Prefix, into: api.Path) -> None:
+    made = attribute.IPAddressPrefix(prefix=str(prefix.network_address), prefix_len=prefix.prefixlen)
+    into.nlri.type_url = _PREFIX
+    into.nlri.value = made.SerializeToString()
 
 
 def destination_from_api(found: api.Destination, asn: int, links: Mapping[str, str]) -> Destination | None:
@@ -140,6 +151,21 @@ def prefixes_of_paths(paths: Iterable[api.Path]) -> frozenset[Prefix]:
             if prefix is not None:
                 found.add(prefix)
     return frozenset(found)
+
+
+def paths_of_ours(paths: Iterable[api.Path]) -> tuple[LocalPath, ...]:
+    """Those that an event names as the best ones, and that are ours."""
+    found: list[LocalPath] = []
+    nlri = attribute.IPAddressPrefix()
+    for path in paths:
+        mine = path.identifier == IDENTIFIER and path.neighbor_ip in LOCAL_SOURCES and not path.is_withdraw
+        if mine and path.nlri.Unpack(nlri):
+            prefix = prefix_of(f"{nlri.prefix}/{nlri.prefix_len}")
+            values, hops = _values(path.pattrs)
+            next_hop, _ = next_hop_of(hops, path.neighbor_ip, {})
+            if prefix is not None and next_hop is not None:
+                found.append(LocalPath(prefix, next_hop, values.carried()))
+    return tuple(found)
 
 
 def _values(packed: Iterable[Packed]) -> tuple[PathValues, tuple[str, ...]]:

@@ -26,7 +26,7 @@ from speaker.gobgp.session import DaemonLostError, DaemonRefusedError, Event
 from speaker.gobgp.v4_table import PolicyTable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection
+    from collections.abc import AsyncIterator, Callable, Collection, Sequence
 
     from grpc.aio import Channel
 
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         Policies,
         Prefix,
     )
+    from speaker.gobgp.channel import T
 
 NOWHERE = ip_network("192.0.2.0/32")  # RFC 5737: nobody's
 # Paths in one event at most.
@@ -221,19 +222,21 @@ class GobgpV4:
     async def announce(self, paths: Collection[LocalPath]) -> None:
         validate.check_paths(paths)
         asn = (await self._started()).asn
-        await self._send([v4_paths.path_to_api(path, asn) for path in paths])
+        await self._send([*paths], lambda path: v4_paths.path_to_api(path, asn))
 
     async def withdraw(self, prefixes: Collection[Prefix]) -> None:
-        await self._send([v4_paths.withdrawal_to_api(prefix) for prefix in prefixes])
+        await self._send([*prefixes], v4_paths.withdrawal_to_api)
 
-    async def _send(self, paths: list[api.Path]) -> None:
+    async def _send(self, items: Sequence[T], to_api: Callable[[T], api.Path]) -> None:
         # Never DeletePath: with an empty path it removes everybody's local paths. A withdrawal in this
         # stream says exactly which path it means.
+        # Each message is made while the daemon works at the one before.
         requests = (
-            api.AddPathStreamRequest(table_type=api.TABLE_TYPE_GLOBAL, paths=some) for some in batches(paths)
+            api.AddPathStreamRequest(table_type=api.TABLE_TYPE_GLOBAL, paths=map(to_api, some))
+            for some in batches(items)
         )
         async with translated():
-            await self._stub.add_path_stream(requests, timeout=timeout_for(len(paths)))
+            await self._stub.add_path_stream(requests, timeout=timeout_for(len(items)))
 
     async def table(self, prefixes: Collection[Prefix] | None = None) -> list[Destination]:
         if self._links is None:
@@ -275,7 +278,8 @@ class GobgpV4:
                     yield Event(subscribed=True)
                 if answer.WhichOneof("event") == "table":
                     paths = answer.table.paths
-                    yield Event(v4_paths.prefixes_of_paths(paths), peers=v4_paths.ends_of_rib(paths))
+                    prefixes, ours = v4_paths.prefixes_of_paths(paths), v4_paths.paths_of_ours(paths)
+                    yield Event(prefixes, ours, v4_paths.ends_of_rib(paths))
                 elif answer.peer.type == _PEER_EVENT.TYPE_STATE:
                     yield Event(peers=True)
         raise DaemonLostError("it closed the connection")

@@ -24,7 +24,7 @@ from speaker.gobgp.values import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from speaker.bgp import Attributes, LearnedPath, Prefix
+    from speaker.bgp import Address, Attributes, LearnedPath, Prefix
 
 FAMILIES = {
     Family.IPV4: api.Family(afi=api.Family.AFI_IP, safi=api.Family.SAFI_UNICAST),
@@ -34,14 +34,22 @@ FAMILIES = {
 
 def path_to_api(path: LocalPath, asn: int = AS_TRANS) -> api.Path:
     """A path to add, of this AS. GoBGP takes NEXT_HOP for IPv6 too and makes MP_REACH_NLRI of it."""
+    made = api.Path()
+    made.CopyFrom(_but_prefix(path.next_hop, path.attributes, asn, path.prefix.version))
+    _put_nlri(path.prefix, made)
+    return made
+
+
+# Thousands of virtual IPs are announced with the same attributes.
+@lru_cache(maxsize=1 << 10)
+def _but_prefix(next_hop: Address, attributes: Attributes, asn: int, version: int) -> api.Path:
     return api.Path(
-        nlri=_nlri(path.prefix),
         pattrs=[
             attribute.Attribute(origin=attribute.OriginAttribute(origin=IGP)),
-            attribute.Attribute(next_hop=attribute.NextHopAttribute(next_hop=str(path.next_hop))),
-            *_attributes_to_api(path.attributes, asn),
+            attribute.Attribute(next_hop=attribute.NextHopAttribute(next_hop=str(next_hop))),
+            *_attributes_to_api(attributes, asn),
         ],
-        family=FAMILIES[Family(path.prefix.version)],
+        family=FAMILIES[Family(version)],
         identifier=IDENTIFIER,
     )
 
@@ -71,18 +79,18 @@ def _attributes_to_api(wanted: Attributes, asn: int) -> Iterable[attribute.Attri
 
 def withdrawal_to_api(prefix: Prefix) -> api.Path:
     """Takes back our path for the prefix: the daemon matches source, prefix and identifier."""
-    return api.Path(
-        nlri=_nlri(prefix),
+    made = api.Path(
         family=FAMILIES[Family(prefix.version)],
         identifier=IDENTIFIER,
         is_withdraw=True,
     )
+    _put_nlri(prefix, made)
+    return made
 
 
-def _nlri(prefix: Prefix) -> attribute.NLRI:
-    return attribute.NLRI(
-        prefix=attribute.IPAddressPrefix(prefix=str(prefix.network_address), prefix_len=prefix.prefixlen)
-    )
+def _put_nlri(prefix: Prefix, into: api.Path) -> None:
+    into.nlri.prefix.prefix = str(prefix.network_address)
+    into.nlri.prefix.prefix_len = prefix.prefixlen
 
 
 def destination_from_api(found: api.Destination, asn: int, links: Mapping[str, str]) -> Destination | None:
@@ -116,6 +124,19 @@ def prefixes_of_paths(paths: Iterable[api.Path]) -> frozenset[Prefix]:
     """The prefixes that an event names."""
     texts = (f"{path.nlri.prefix.prefix}/{path.nlri.prefix.prefix_len}" for path in paths)
     return frozenset(prefix for prefix in map(prefix_of, texts) if prefix is not None)
+
+
+def paths_of_ours(paths: Iterable[api.Path]) -> tuple[LocalPath, ...]:
+    """Those that an event names as the best ones, and that are ours."""
+    found: list[LocalPath] = []
+    for path in paths:
+        if path.identifier == IDENTIFIER and path.neighbor_ip in LOCAL_SOURCES and not path.is_withdraw:
+            prefix = prefix_of(f"{path.nlri.prefix.prefix}/{path.nlri.prefix.prefix_len}")
+            values, hops = _values(path.pattrs)
+            next_hop, _ = next_hop_of(hops, path.neighbor_ip, {})
+            if prefix is not None and next_hop is not None:
+                found.append(LocalPath(prefix, next_hop, values.carried()))
+    return tuple(found)
 
 
 def ends_of_rib(paths: Iterable[api.Path]) -> bool:

@@ -151,13 +151,14 @@ def _check_reflection(options: SessionOptions, daemon: BgpGlobal) -> None:
 
 def check_paths(paths: Iterable[LocalPath]) -> None:
     """One path that the daemon declines would take those after it along."""
-    for path in paths:
-        hop = path.next_hop
+    # Thousands are alike but for their prefix: one of them is looked at.
+    alike = {(path.next_hop, path.attributes, path.prefix.version): path.prefix for path in paths}
+    for (hop, attributes, version), prefix in alike.items():
         # RFC 8950: an IPv4 prefix may have an IPv6 next hop, not the other way round.
-        fits = hop.version >= path.prefix.version
+        fits = hop.version >= version
         usable = not (hop.is_multicast or hop.is_loopback) and hop != IPv4Address(_U32)
-        _require(fits and usable, f"{path.prefix}: {hop} is no next hop for it")
-        _check_attributes(path.attributes)
+        _require(fits and usable, f"{prefix}: {hop} is no next hop for it")
+        _check_attributes(attributes)
 
 
 def _check_attributes(carried: Attributes | Rule) -> None:

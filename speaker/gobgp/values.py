@@ -85,6 +85,7 @@ class PathValues:
     """The attributes of a path that decide, or that we set; None: absent."""
 
     __slots__ = (
+        "_carried",
         "as_path_length",
         "communities",
         "large_communities",
@@ -104,17 +105,20 @@ class PathValues:
         self.communities: frozenset[int] = frozenset()
         self.large_communities: frozenset[LargeCommunity] = frozenset()
         self.link_bandwidth: float | None = None
+        self._carried: Attributes | None = None
 
     def carried(self) -> Attributes:
-        """What a path of ours was given."""
-        bandwidth = self.link_bandwidth
-        return Attributes(
-            self.communities,
-            self.large_communities,
-            self.local_pref,
-            self.med,
-            None if bandwidth is None or math.isnan(bandwidth) else nearest_bandwidth(bandwidth),
-        )
+        """What a path of ours was given; asked for when all is read."""
+        if self._carried is None:
+            bandwidth = self.link_bandwidth
+            self._carried = Attributes(
+                self.communities,
+                self.large_communities,
+                self.local_pref,
+                self.med,
+                None if bandwidth is None or math.isnan(bandwidth) else nearest_bandwidth(bandwidth),
+            )
+        return self._carried
 
 
 # A table has far fewer ways than prefixes: each is made once.

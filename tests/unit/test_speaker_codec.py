@@ -169,3 +169,22 @@ def test_prefixes_that_are_none_are_passed_over() -> None:
     broken = api.Path(nlri=packed(attribute.IPAddressPrefix(prefix="x", prefix_len=24)))
     good = api.Path(nlri=packed(attribute.IPAddressPrefix(prefix="10.1.0.0", prefix_len=24)))
     assert codec.prefixes_of_paths([broken, good]) == {ip_network("10.1.0.0/24")}
+
+
+def test_paths_of_ours_in_an_event_are_those_that_came_with_our_mark() -> None:
+    attributes = Attributes(local_pref=7)
+    paths = [LocalPath(ip_network(f"10.1.{i}.0/24"), ip_address("10.0.0.1"), attributes) for i in range(2)]
+    messages = [codec.path_to_api(path) for path in paths]
+    foreign, gone, theirs = (codec.path_to_api(paths[0]) for _ in range(3))
+    foreign.identifier = 0
+    gone.is_withdraw = True
+    theirs.neighbor_ip = "10.0.0.254"
+    assert codec.paths_of_ours([*messages, foreign, gone, theirs]) == tuple(paths)
+
+
+def test_messages_of_like_paths_are_apart() -> None:
+    first, second = (LocalPath(ip_network(f"10.1.{i}.0/24"), ip_address(0)) for i in range(2))
+    message = codec.path_to_api(first)
+    message.is_withdraw = True
+    assert not codec.path_to_api(second).is_withdraw
+    assert codec.paths_of_ours([codec.path_to_api(second)]) == (second,)

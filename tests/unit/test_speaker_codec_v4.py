@@ -280,3 +280,13 @@ def test_only_one_policy_that_rejects_the_rest_is_in_force() -> None:
     del wanted.policies[1:]
     wanted.default_action = api.ROUTE_ACTION_ACCEPT
     assert not v4_policies.is_assigned(wanted, "anypod-export-1")
+
+
+def test_paths_of_ours_in_an_event_are_those_that_came_with_our_mark() -> None:
+    paths = [LocalPath(ip_network(f"10.1.{i}.0/24"), ip_address("10.0.0.1")) for i in range(2)]
+    messages = [v4_paths.path_to_api(path) for path in paths]
+    foreign, gone, theirs = (v4_paths.path_to_api(paths[0]) for _ in range(3))
+    foreign.identifier = 0
+    gone.is_withdraw = True
+    theirs.neighbor_ip = "10.0.0.254"
+    assert v4_paths.paths_of_ours([*messages, foreign, gone, theirs]) == tuple(paths)

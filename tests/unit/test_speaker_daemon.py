@@ -21,6 +21,7 @@ from speaker.bgp import (
 )
 from speaker.daemon import Daemon, WrongDaemonError
 from speaker.desired import local_paths
+from speaker.gobgp.session import Event
 from speaker.settings import Announce, Announcement, PeerPolicy
 from tests.unit.memory_daemon import CONFIG, GROUP, OPTIONS, PEER, SECOND, WANTED, MemoryDaemon
 
@@ -264,3 +265,14 @@ def test_nothing_is_withdrawn_while_it_is_not_known_what_pods_hold() -> None:
 
     asyncio.run(restart())
     assert session.writes == ["withdraw 192.0.2.1/32"]
+
+
+def test_what_the_table_says_already_of_our_own_paths_is_no_news() -> None:
+    daemon = Daemon(CONFIG)
+    ours, other = (LocalPath(ip_network(f"10.9.{i}.0/24"), ip_address(0)) for i in range(2))
+    daemon.table = {ours.prefix: Destination(ours.prefix, ours, False, ())}
+    told = frozenset({ours.prefix, other.prefix})
+    assert daemon.news(Event(told, (ours, other))) == {other.prefix}
+    changed = replace(ours, next_hop=ip_address("10.0.0.1"))
+    assert daemon.news(Event(told, (changed,))) == told
+    assert daemon.news(Event(told)) == told

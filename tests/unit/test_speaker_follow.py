@@ -111,3 +111,15 @@ def test_a_session_that_does_not_answer_is_dropped_and_only_that_one() -> None:
 
     # Who drops it knows that it is lost.
     assert tell(story).lost == []
+
+
+def test_what_is_told_while_it_is_deaf_is_heard_afterwards() -> None:
+    async def story(told: Story) -> None:
+        with told.follower.deaf():
+            await asyncio.sleep(0.05)
+            assert told.sessions
+            assert told.follower.session is None
+            assert told.events == 0
+        await told.connected(1)
+
+    tell(story)

@@ -137,9 +137,9 @@ def test_a_file_for_tls_that_cannot_be_read_is_named_with_its_key(tmp_path: Path
 
 
 def test_paths_go_in_batches() -> None:
-    pieces = list(batches(range(1201)))
-    assert [len(piece) for piece in pieces] == [500, 500, 201]
-    assert [number for piece in pieces for number in piece] == list(range(1201))
+    pieces = list(batches(range(2201)))
+    assert [len(piece) for piece in pieces] == [1000, 1000, 201]
+    assert [number for piece in pieces for number in piece] == list(range(2201))
     assert list(batches([])) == []
 
 

@@ -1,0 +1,37 @@
+"""What ends the loop's sleep: at once what gobgpd is to be told, after a moment what it tells."""
+
+from __future__ import annotations
+
+import asyncio
+
+# Seconds. What gobgpd tells of one cause comes in a bunch.
+GATHER = 0.02
+
+
+class Wake:
+    """Set from callbacks, waited for by one task."""
+
+    def __init__(self) -> None:
+        self._some = asyncio.Event()
+        self._urgent = asyncio.Event()
+
+    def set(self) -> None:
+        """There is something to look at."""
+        self._some.set()
+
+    def now(self) -> None:
+        """There is something that peers should hear, or hear no longer."""
+        self._urgent.set()
+        self._some.set()
+
+    async def wait(self, until: float) -> None:
+        """Until something was set, or until this time on the loop's clock."""
+        try:
+            async with asyncio.timeout_at(until):
+                await self._some.wait()
+            async with asyncio.timeout(GATHER):
+                await self._urgent.wait()
+        except TimeoutError:
+            pass
+        self._some.clear()
+        self._urgent.clear()

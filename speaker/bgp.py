@@ -106,6 +106,17 @@ class DynamicPeers:
 
 
 @dataclass(frozen=True, slots=True)
+class Refusals:
+    """How often a session was refused when it was about to begin: a NOTIFICATION that answers an OPEN.
+
+    By the peer, whatever it did not like of us; by the daemon, whatever it did not like of the peer.
+    """
+
+    by_peer: int = 0
+    by_daemon: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class PeerStatus:
     """A peer as the daemon has it, and the state of its session ("established", "active", …).
 
@@ -128,6 +139,8 @@ class PeerStatus:
     end_of_rib: frozenset[Family] = frozenset()
     # What the daemon was told of secrets can't be read back by all versions: then it is not compared.
     compares_password: bool = True
+    # Since the peer was added, as far as the daemon counts them; some tell the reason instead.
+    refusals: Refusals = Refusals()
 
     @property
     def established(self) -> bool:

@@ -43,6 +43,7 @@ class Md5Watch:
         self._grown_at: dict[str, float] = {}
         self._down_since: dict[str, float] = {}
         self.suspects: set[str] = set()
+        self.reasons: dict[str, str] = {}
 
     async def run(self, speaker: Speaker) -> None:
         """Looks every now and then, until it is cancelled."""
@@ -72,6 +73,7 @@ class Md5Watch:
                 fix="set the same password on both sides (peer.password-file), or none on either",
             )
         self.suspects |= suspects.keys()
+        self.reasons = {key: why for key, why in {**self.reasons, **suspects}.items() if key in self.suspects}
 
     def _is_suspect(self, peer: Peer, now: float) -> bool:
         since = self._down_since[peer.key]

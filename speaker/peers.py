@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from speaker import log
-from speaker.bgp import DynamicPeers
+from speaker.bgp import DynamicPeers, Refusals
 from speaker.gobgp.session import DaemonRefusedError
 from speaker.plan import plan_dynamic, plan_peers
 
@@ -27,6 +28,9 @@ class Peers:
         self._renew: set[str] = set()
         self.found: list[PeerStatus] = []
         self.flaps: dict[str, int] = {}  # sessions that ended, by what a log calls the peer
+        self._refusals: dict[
+            str, Refusals
+        ] = {}  # how many there were when the peer was first seen to be down
 
     def configure(self, config: Config) -> None:
         """From the next `close` on, these should be there."""
@@ -46,7 +50,7 @@ class Peers:
 
     async def read(self, session: Session) -> None:
         """Looks again, and tells which sessions came and went."""
-        self.found = await session.peers()
+        self.found = [self._explained(status) for status in await session.peers()]
         up = {name_of(status): status.established for status in self.found}
         for status in self.found:
             name = name_of(status)
@@ -60,6 +64,20 @@ class Peers:
         for name in [name for name, was_up in self._up.items() if was_up and name not in up]:
             log.info("peer gone", peer=name)
         self._up = up
+
+    def _explained(self, status: PeerStatus) -> PeerStatus:
+        """With a reason where the daemon gives none: what was refused since the session was lost."""
+        name, now = name_of(status), status.refusals
+        if status.established:
+            self._refusals.pop(name, None)
+            return status
+        before = self._refusals.setdefault(name, now)
+        if now.by_peer < before.by_peer or now.by_daemon < before.by_daemon:  # the peer was added anew
+            before = self._refusals[name] = Refusals()
+        reason = status.reason or refusal(
+            status, now.by_peer - before.by_peer, now.by_daemon - before.by_daemon
+        )
+        return replace(status, reason=reason)
 
     async def end(self, session: Session, names: Collection[str]) -> None:
         """Ends their sessions by removing them, so that they forget what they were told; `close` adds them again."""
@@ -132,6 +150,21 @@ class Peers:
             return
         self.refused.pop(name, None)
         log.info("peer replaced" if name in changed else "peer added", peer=name, asn=new.options.asn)
+
+
+def refusal(status: PeerStatus, by_peer: int, by_daemon: int) -> str:
+    """What it means that a session is refused each time that it is about to begin; empty where it is not."""
+    if by_daemon:
+        return (
+            "gobgpd refuses what the peer says of itself, most often because its AS is not"
+            f" {status.peer.options.asn}"
+        )
+    if by_peer:
+        return (
+            "the peer refuses what gobgpd says of itself, most often because it has another AS for this node,"
+            " or does not know it"
+        )
+    return ""
 
 
 def _key(peer: Peer | DynamicPeers) -> str:

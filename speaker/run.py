@@ -92,7 +92,7 @@ async def _run(load: Callable[[], Config], speaker: Speaker, checker: Checker) -
         loop.add_signal_handler(number, speaker.stop)
     loop.add_signal_handler(signal.SIGHUP, reload.demand)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # one that came earlier counts from here
-    status = StatusSocket(config.state_dir, speaker, lambda: document(speaker, reload))
+    status = StatusSocket(config.state_dir, speaker, lambda: document(speaker, reload, md5.reasons))
     md5 = Md5Watch()
     metrics = MetricsServer(speaker, reload, md5)
 

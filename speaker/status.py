@@ -34,8 +34,13 @@ LOOK = 2.0
 LISTED = 100
 
 
-def document(speaker: Speaker, reload: Reload) -> dict[str, object]:
-    """Everything, in values that JSON has. docs/speaker.md names the fields."""
+def document(
+    speaker: Speaker, reload: Reload, passwords: Mapping[str, str] | None = None
+) -> dict[str, object]:
+    """Everything, in values that JSON has. docs/speaker.md names the fields.
+
+    `passwords`: which peers' may differ from ours, and why it looks so.
+    """
     config, routes, table = speaker.config, speaker.routes, speaker.daemon.table
     wanted = speaker.wanted()
     # gobgpd keeps the description that a peer was added with.
@@ -54,7 +59,9 @@ def document(speaker: Speaker, reload: Reload) -> dict[str, object]:
             "lost": speaker.losses,
         },
         "configuration": {"loaded": round(reload.loaded_at, 3), "refused": reload.refused},
-        "peers": [_peer(status, speaker.daemon.flaps, words) for status in speaker.daemon.peers],
+        "peers": [
+            _peer(status, speaker.daemon.flaps, words, passwords or {}) for status in speaker.daemon.peers
+        ],
         "missing_peers": _missing(speaker),
         "announced": len(wanted),
         "paths": [_path(path) for path in islice(wanted, LISTED)],
@@ -80,7 +87,9 @@ def installed(routes: Routes) -> int:
     return len(routes.wanted.keys() - routes.refused.keys())
 
 
-def _peer(status: PeerStatus, flaps: Mapping[str, int], words: Mapping[str, str]) -> dict[str, object]:
+def _peer(
+    status: PeerStatus, flaps: Mapping[str, int], words: Mapping[str, str], passwords: Mapping[str, str]
+) -> dict[str, object]:
     options = status.peer.options
     name = status.group or status.peer.key
     return {
@@ -93,6 +102,7 @@ def _peer(status: PeerStatus, flaps: Mapping[str, int], words: Mapping[str, str]
         "uptime": int(status.uptime),
         "flaps": flaps.get(name_of(status), 0),
         "reason": status.reason,
+        "password": passwords.get(status.peer.key, ""),
         "router_id": status.router_id,
         "received": status.received,
         "accepted": status.accepted,

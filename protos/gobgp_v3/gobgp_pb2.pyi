@@ -147,8 +147,24 @@ class GracefulRestart(_message.Message):
     local_restarting: bool
     def __init__(self, enabled: _Optional[bool] = ..., restart_time: _Optional[int] = ..., deferral_time: _Optional[int] = ..., local_restarting: _Optional[bool] = ...) -> None: ...
 
+class Messages(_message.Message):
+    __slots__ = ("received", "sent")
+    RECEIVED_FIELD_NUMBER: _ClassVar[int]
+    SENT_FIELD_NUMBER: _ClassVar[int]
+    received: Message
+    sent: Message
+    def __init__(self, received: _Optional[_Union[Message, _Mapping]] = ..., sent: _Optional[_Union[Message, _Mapping]] = ...) -> None: ...
+
+class Message(_message.Message):
+    __slots__ = ("notification", "open")
+    NOTIFICATION_FIELD_NUMBER: _ClassVar[int]
+    OPEN_FIELD_NUMBER: _ClassVar[int]
+    notification: int
+    open: int
+    def __init__(self, notification: _Optional[int] = ..., open: _Optional[int] = ...) -> None: ...
+
 class PeerState(_message.Message):
-    __slots__ = ("neighbor_address", "session_state", "admin_state", "remote_cap", "router_id")
+    __slots__ = ("messages", "neighbor_address", "session_state", "admin_state", "remote_cap", "router_id")
     class SessionState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         UNKNOWN: _ClassVar[PeerState.SessionState]
@@ -173,17 +189,19 @@ class PeerState(_message.Message):
     UP: PeerState.AdminState
     DOWN: PeerState.AdminState
     PFX_CT: PeerState.AdminState
+    MESSAGES_FIELD_NUMBER: _ClassVar[int]
     NEIGHBOR_ADDRESS_FIELD_NUMBER: _ClassVar[int]
     SESSION_STATE_FIELD_NUMBER: _ClassVar[int]
     ADMIN_STATE_FIELD_NUMBER: _ClassVar[int]
     REMOTE_CAP_FIELD_NUMBER: _ClassVar[int]
     ROUTER_ID_FIELD_NUMBER: _ClassVar[int]
+    messages: Messages
     neighbor_address: str
     session_state: PeerState.SessionState
     admin_state: PeerState.AdminState
     remote_cap: _containers.RepeatedCompositeFieldContainer[_any_pb2.Any]
     router_id: str
-    def __init__(self, neighbor_address: _Optional[str] = ..., session_state: _Optional[_Union[PeerState.SessionState, str]] = ..., admin_state: _Optional[_Union[PeerState.AdminState, str]] = ..., remote_cap: _Optional[_Iterable[_Union[_any_pb2.Any, _Mapping]]] = ..., router_id: _Optional[str] = ...) -> None: ...
+    def __init__(self, messages: _Optional[_Union[Messages, _Mapping]] = ..., neighbor_address: _Optional[str] = ..., session_state: _Optional[_Union[PeerState.SessionState, str]] = ..., admin_state: _Optional[_Union[PeerState.AdminState, str]] = ..., remote_cap: _Optional[_Iterable[_Union[_any_pb2.Any, _Mapping]]] = ..., router_id: _Optional[str] = ...) -> None: ...
 
 class TimersConfig(_message.Message):
     __slots__ = ("connect_retry", "hold_time", "keepalive_interval")

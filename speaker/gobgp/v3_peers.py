@@ -13,6 +13,7 @@ from speaker.bgp import (
     Peer,
     PeerStatus,
     PrefixLimit,
+    Refusals,
     SessionOptions,
 )
 from speaker.gobgp.v3_paths import family_from_api, family_to_api
@@ -187,6 +188,10 @@ def peer_from_api(found: api.Peer, daemon: BgpGlobal, now: float) -> PeerStatus:
         graceful=graceful,
         end_of_rib=_families(
             entry for entry in found.afi_safis if entry.mp_graceful_restart.state.end_of_rib_received
+        ),
+        refusals=Refusals(
+            by_peer=min(state.messages.sent.open, state.messages.received.notification),
+            by_daemon=min(state.messages.received.open, state.messages.sent.notification),
         ),
     )
 

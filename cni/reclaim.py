@@ -42,9 +42,9 @@ def reclaim(store: Store, kernel: Kernel, network: str = "") -> int:
     deadline = time.monotonic() + LINK_SECONDS
     while True:
         links = all_links(kernel)
-        gone, leaving = _sorted(_records(store, network), links)
-        if gone:
-            return _forget(store, kernel, gone, links)
+        left, leaving = _sorted(_records(store, network), links)
+        if left:
+            return _forget(store, kernel, left, links)
         if not leaving or time.monotonic() > deadline:
             return 0
         time.sleep(LINK_POLL)
@@ -52,7 +52,12 @@ def reclaim(store: Store, kernel: Kernel, network: str = "") -> int:
 
 def count_gone(records: list[Record], kernel: Kernel) -> int:
     """How many of these attachments `reclaim` would forget. Changes nothing."""
-    return len(_sorted(records, all_links(kernel))[0])
+    return len(gone(records, all_links(kernel)))
+
+
+def gone(records: list[Record], links: list[OwnedLink]) -> list[Record]:
+    """Those attachments that `reclaim` would forget."""
+    return _sorted(records, links)[0]
 
 
 def _records(store: Store, network: str) -> list[Record]:

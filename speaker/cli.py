@@ -26,7 +26,14 @@ ELSEWHERE = {
     "routes": ("speaker.commands.routes", "routes", "Routes that are announced, learned, in the kernel."),
     "allocations": ("speaker.commands.allocations", "allocations", "Which pod has which addresses."),
     "vips": ("speaker.commands.vips", "vips", "Virtual IPs, and who serves them."),
+    "explain": (
+        "speaker.commands.explain",
+        "explain",
+        "Why an address, a prefix or a pod is reached, or not.",
+    ),
     "doctor": ("speaker.commands.doctor", "doctor", "What this node needs, and what of it is missing."),
+    "gc": ("speaker.commands.gc", "gc", "Take away what pods that are gone have left."),
+    "top": ("speaker.commands.top", "top", "Watch peers and virtual IPs, and what changes of them."),
     "drain": (
         "speaker.commands.drain",
         "drain",

@@ -61,6 +61,14 @@ config_option = click.option(
     envvar="ANYPOD_CONFIG",
     help="The speaker's configuration, for what a speaker that does not answer can't tell.",
 )
+conflists_option = click.option(
+    "--conflists",
+    default=CONFLISTS,
+    show_default=True,
+    metavar="DIR",
+    envvar="ANYPOD_CONFLISTS",
+    help="Where the runtime finds its networks.",
+)
 output_option = click.option(
     "-o",
     "--output",

@@ -100,6 +100,17 @@ class Kernel:
             if number in self._groups
         ]
 
+    def way_to(self, text: str) -> dict[str, Any]:
+        """The same for an address as text, with its zone or the name of a link; empty for what is neither."""
+        host, _, zone = text.partition("%")
+        try:
+            address = ip_address(host)
+        except ValueError:
+            return {"kind": "unicast", "via": "", "dev": host, "error": ""} if self.link(host) else {}
+        if zone:
+            return {"kind": "unicast", "via": "", "dev": zone, "error": ""}
+        return self.way(address)
+
     def way(self, address: Address) -> dict[str, Any]:
         """Where a packet of this node to an address would go: `kind`, `via`, `dev`, `error`."""
         try:

@@ -84,11 +84,12 @@ def _without_speaker(config: str, silence: str) -> tuple[list[dict[str, Any]], s
             " systemctl start anypod-gobgpd anypod-speaker"
         )
     return [
-        _row(status) for status in found.peers
+        row_of(status) for status in found.peers
     ], f"the speaker does not answer: {silence}; this is what gobgpd says"
 
 
-def _row(status: PeerStatus) -> dict[str, Any]:
+def row_of(status: PeerStatus) -> dict[str, Any]:
+    """A peer as gobgpd itself tells it. Pure."""
     return {
         "peer": status.group or status.peer.key,
         "address": status.address,

@@ -1,60 +1,33 @@
-"""What facts about a node mean. Pure."""
+"""What facts about a node mean: the kernel, its sysctls, speaker and gobgpd. Pure."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import Enum
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from speaker.doctor import network, peers, plugin
+from speaker.doctor.values import Facts, Finding, Groups, Level
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
-
-class Groups(Enum):
-    """Which next-hop groups the kernel has."""
-
-    RESILIENT = "resilient"
-    PLAIN = "plain"
-    NONE = "none"
-    UNTRIED = "untried"
-
-
-class Level(Enum):
-    """How much a finding matters."""
-
-    OK = "ok"
-    WARNING = "warning"
-    ERROR = "error"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at; `fix` is empty where nothing has to be done."""
-
-    level: Level
-    what: str
-    fix: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What was seen: `sysctls` by key below net ("ipv4/ip_forward"), None for one that the kernel has not.
-
-    `speaker` is its status document, or in words why there is none.
-    """
-
-    groups: Groups
-    sysctls: Mapping[str, str | None]
-    speaker: Mapping[str, object] | str
+# Of like findings the first are told.
+SHOWN = 10
 
 
 def diagnose(facts: Facts) -> Iterator[Finding]:
     """All findings, good ones too."""
-    yield _groups(facts.groups)
-    yield from _hashing(facts.sysctls)
-    yield from _forwarding(facts.sysctls)
-    yield from _reverse_path(facts.sysctls)
-    yield from _speaker(facts.speaker)
+    for about, found in (
+        ("kernel", iter((_groups(facts.groups),))),
+        ("hashing", _hashing(facts.sysctls)),
+        ("forwarding", _forwarding(facts.sysctls)),
+        ("rp-filter", _reverse_path(facts.sysctls)),
+        ("network", network.findings(facts)),
+        ("speaker", _speaker(facts)),
+        ("peer", peers.findings(facts)),
+        ("plugin", plugin.findings(facts)),
+    ):
+        yield from (one if one.about else replace(one, about=about) for one in found)
 
 
 def _groups(groups: Groups) -> Finding:
@@ -130,22 +103,102 @@ def _reverse_path(sysctls: Mapping[str, str | None]) -> Iterator[Finding]:
         yield Finding(Level.OK, "no strict reverse path filtering")
 
 
-def _speaker(speaker: Mapping[str, object] | str) -> Iterator[Finding]:
+def _speaker(facts: Facts) -> Iterator[Finding]:
+    speaker = facts.speaker
+    if facts.config:
+        yield Finding(
+            Level.ERROR,
+            f"the speaker's configuration: {facts.config}",
+            "anypod speaker check",
+            "configuration",
+        )
     if isinstance(speaker, str):
         yield Finding(
             Level.ERROR,
             f"the speaker does not answer: {speaker}",
             "systemctl start anypod-speaker; journalctl -u anypod-speaker",
         )
-        return
-    yield Finding(Level.OK, "the speaker answers")
-    gobgpd = speaker.get("gobgpd")
-    trouble = gobgpd.get("trouble") if isinstance(gobgpd, dict) else "it is not known"
-    if trouble:
+        yield from _gobgpd_alone(facts)
+    else:
+        yield Finding(Level.OK, "the speaker answers")
+        yield from _configuration(speaker)
+        yield _gobgpd(speaker.get("gobgpd"))
+    if facts.gobgpd_version:
+        yield Finding(Level.OK, f"gobgpd is version {facts.gobgpd_version}", about="gobgpd")
+    else:
+        fix = "apt-get install gobgpd, or put it into PATH"
+        yield Finding(Level.WARNING, "no gobgpd is found in PATH", fix, "gobgpd")
+    if facts.open_api:
         yield Finding(
-            Level.ERROR,
-            f"gobgpd is not as configured: {trouble}",
-            "journalctl -u anypod-gobgpd -u anypod-speaker",
+            Level.WARNING,
+            "something takes connections from everybody on port 50051, as a gobgpd does that was started by itself:"
+            " whoever reaches it can announce what he likes",
+            "systemctl disable --now gobgpd, or start it with --api-hosts unix:///run/anypod/gobgpd/api.sock",
+            "gobgpd",
+        )
+
+
+def _configuration(speaker: Mapping[str, Any]) -> Iterator[Finding]:
+    refused = speaker.get("configuration", {}).get("refused", "")
+    if refused:
+        what = f"the changed configuration is refused, the one before stays in force: {refused}"
+        yield Finding(Level.ERROR, what, "mend the file; anypod speaker check", "configuration")
+    routes = speaker.get("routes", {})
+    for prefix, why in list(routes.get("refusals", {}).items())[:SHOWN]:
+        yield Finding(
+            Level.ERROR, f"the kernel refuses the route to {prefix}: {why}", "see that reason", "routes"
+        )
+    for hop, count in list(routes.get("next_hops", {}).items())[:SHOWN]:
+        what = f"next hop {hop} can't be reached, {count} prefixes are left without a route"
+        yield Finding(Level.WARNING, what, f"ip route get {hop}; anypod routes learned says why", "routes")
+    if routes.get("beyond_maximum"):
+        what = f"{routes['beyond_maximum']} learned routes are left out by accept.maximum"
+        yield Finding(Level.WARNING, what, "raise accept.maximum in speaker.toml, or accept less", "routes")
+    yield from _vips(speaker.get("vips", ()))
+
+
+def _vips(vips: Iterable[Mapping[str, Any]]) -> Iterator[Finding]:
+    """Of VIPs that are not announced, the endpoints that are to blame."""
+    for one in [vip for vip in vips if vip["state"] != "announced" and "drain" not in vip["reason"]][:SHOWN]:
+        sick = [end for end in one["endpoints"] if end["health"] == "down" or end["unreachable"]]
+        for end in sick[:SHOWN]:
+            why = end["unreachable"] or f"its check {end['check']} fails: {end['error']}"
+            fix = "see to the application in that pod" if not end["unreachable"] else "see that reason"
+            what = f"virtual IP {one['vip']} is {one['state']}: pod {end['pod']} ({end['address']}): {why}"
+            yield Finding(Level.ERROR, what, f"{fix}; anypod explain {one['vip']}", "virtual-ip")
+        if not sick:
+            what = f"virtual IP {one['vip']} is {one['state']}: {one['reason']}"
+            yield Finding(Level.WARNING, what, f"anypod explain {one['vip']}", "virtual-ip")
+
+
+def _gobgpd(gobgpd: object) -> Finding:
+    trouble = gobgpd.get("trouble") if isinstance(gobgpd, dict) else "it is not known"
+    if not trouble:
+        return Finding(Level.OK, "gobgpd is as configured", about="gobgpd")
+    if isinstance(gobgpd, dict) and not gobgpd.get("connected", True):
+        what = f"gobgpd does not answer at {gobgpd.get('api')}: {trouble}"
+        return Finding(
+            Level.ERROR, what, "systemctl restart anypod-gobgpd; journalctl -u anypod-gobgpd", "gobgpd"
+        )
+    what = f"gobgpd is not as configured: {trouble}"
+    return Finding(Level.ERROR, what, "journalctl -u anypod-gobgpd -u anypod-speaker", "gobgpd")
+
+
+def _gobgpd_alone(facts: Facts) -> Iterator[Finding]:
+    """Asked by ourselves, for the speaker is silent."""
+    found = facts.gobgpd
+    if found is None:
+        return
+    if found.trouble:
+        what = f"gobgpd does not answer at {found.api}: {found.trouble}"
+        yield Finding(
+            Level.ERROR, what, "systemctl start anypod-gobgpd; journalctl -u anypod-gobgpd", "gobgpd"
         )
     else:
-        yield Finding(Level.OK, "gobgpd is as configured")
+        what = f"gobgpd answers at {found.api}, by version {found.version} of its API, and keeps what it has"
+        yield Finding(Level.OK, what, about="gobgpd")
+    if facts.routes_of_ours:
+        what = (
+            f"{facts.routes_of_ours} routes of the speaker stand in the kernel and nobody keeps them in step"
+        )
+        yield Finding(Level.WARNING, what, "start the speaker, or remove them: docs/install.md", "leftovers")

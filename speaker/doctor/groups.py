@@ -5,7 +5,7 @@ from __future__ import annotations
 from cni import nexthop
 from cni.link import link_up
 from cni.netlink import NetlinkError, NetlinkSocket
-from speaker.doctor.findings import Groups
+from speaker.doctor.values import Groups
 from speaker.kernel.multipath import heaviest_weight
 
 LOOPBACK = 1

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from lab import netns, rig
+from lab import rig
 from lab.plan import plan
 from lab.service import Service
 from lab.topology import Layout, RackKind
 from lab.waiting import until
 from tests.system.conftest import unique_name
+from tests.system.operator_rig import Operator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,38 +25,6 @@ if TYPE_CHECKING:
     from lab.runtime import Attachment
 
 NODE = "node1"
-
-
-class Operator:
-    """Somebody at a shell of a node in a lab."""
-
-    def __init__(self, lab: Lab, node: str = NODE) -> None:
-        self.lab = lab
-        place = lab.place(node)
-        self.environment = {
-            **os.environ,
-            "ANYPOD_STATE_DIR": str(place.state),
-            "ANYPOD_CONFIG": str(place.speaker_toml),
-            "ANYPOD_CONFLISTS": str(place.conflists),
-        }
-        self.start = netns.inside(lab.namespace(node), lab.installation.anypod)
-
-    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [*self.start, *words],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-            env=self.environment,
-        )
-        assert "Traceback" not in done.stderr
-        return done
-
-    def json(self, *words: str, status: int = 0) -> Any:
-        done = self.run(*words, "-o", "json")
-        assert done.returncode == status, (words, done.stdout, done.stderr)
-        return json.loads(done.stdout)
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +47,7 @@ def pods(lab: Lab) -> list[Attachment]:
 @pytest.fixture(scope="module")
 def operator(lab: Lab, pods: list[Attachment]) -> Operator:
     assert len(pods) == 2
-    operator = Operator(lab)
+    operator = Operator(lab, NODE)
     until(
         lambda: operator.run("status").returncode,
         lambda status: status == 0,
@@ -147,6 +115,30 @@ def test_vips(operator: Operator, pods: list[Attachment]) -> None:
     assert text[0].split() == ["VIP", "POD", "ADDRESS", "WEIGHT", "HEALTH", "DRAIN", "CHECK", "ERROR"]
     assert [line.split()[2] for line in text[1:]] == [pod.address(4) for pod in pods]
     assert operator.run("vips", "198.51.100.99").returncode == 1
+
+
+def test_everything_is_explained_and_well(operator: Operator, pods: list[Attachment]) -> None:
+    targets = ["198.51.100.16", "2001:db8:a::10", pods[0].address(4), pods[0].address(6), "10.244.1.0/24"]
+    targets += ["192.0.2.50", "192.0.2.48/28", "10.244.2.0/24", f"{operator.lab.topology.name}-one"]
+    for target in targets:
+        found = operator.explained(target)
+        assert found["well"], found
+        assert found["cause"] == ""
+    assert operator.run("explain", "203.0.113.99").returncode == 1
+    assert operator.explained("nosuchpod")["steps"][-1]["step"] == "allocation"
+
+
+def test_doctor_finds_no_error(operator: Operator) -> None:
+    assert [one for one in operator.errors() if one["level"] == "error"] == []
+    done = operator.run("doctor", "--problems")
+    assert (done.returncode, "✓" in done.stdout) == (0, False)
+
+
+def test_top_shows_what_changes(operator: Operator) -> None:
+    done = operator.run("top", "--count", "2", "--interval", "0.2")
+    assert done.returncode == 0
+    assert done.stdout.count("AS 65001") == 2
+    assert "198.51.100.16" in done.stdout
 
 
 def test_a_terminal_gets_colours_unless_it_does_not_want_them(operator: Operator) -> None:

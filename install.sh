@@ -60,6 +60,7 @@ set_places() {
     RELEASES=$ANYPOD_HOME/releases
     PLUGIN=$PREFIX/opt/cni/bin/anypod
     COMMAND=$PREFIX/usr/local/bin/anypod
+    COMPLETION=$PREFIX/usr/local/share/bash-completion/completions/anypod
     CONFIG=$PREFIX/etc/anypod/speaker.toml
     CONFLIST=$PREFIX/etc/cni/net.d/10-anypod.conflist.example
 }
@@ -81,6 +82,7 @@ install_anypod() {
     fi
     make_directory "${PLUGIN%/*}"
     make_directory "${COMMAND%/*}"
+    make_directory "${COMPLETION%/*}"
     switch_to "$release"
     prune_releases
     place_example "$SOURCE/examples/speaker.toml" "$CONFIG" 600
@@ -123,6 +125,9 @@ uninstall_anypod() {
     if is_our_command; then
         rm -f "$COMMAND"
         found=1
+    fi
+    if is_our_completion; then
+        rm -f "$COMPLETION"
     fi
     if [[ -d $ANYPOD_HOME ]]; then
         lock "$ANYPOD_HOME"

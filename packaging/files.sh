@@ -13,6 +13,8 @@ is_our_plugin() { grep -qsxF "$MADE_BY" "$PLUGIN"; }
 
 is_our_command() { [[ -L $COMMAND && $(readlink "$COMMAND") == "$ANYPOD_HOME/current/bin/anypod" ]]; }
 
+is_our_completion() { [[ -L $COMPLETION && $(readlink "$COMPLETION") == "$ANYPOD_HOME/current/completion.bash" ]]; }
+
 refuse_foreign_files() {
     if [[ -e $PLUGIN ]] && ! is_our_plugin; then
         fail "$PLUGIN exists and is not from this script: move it away, then run this again"

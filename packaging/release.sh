@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # Releases: one virtual environment for each state of the source, made beside the one in use and then switched to.
-# RELEASES, PREFIX, SOURCE and the functions say and fail come from install.sh.
+# RELEASES, PREFIX, SOURCE, COMPLETION and the functions say and fail come from install.sh.
 
 MADE_BY="# Written by anypod's install.sh; it is replaced by every upgrade."
 NEEDED_KB=102400 # three times a release: pip unpacks beside it
@@ -57,6 +57,9 @@ build_release() {
         >"$log" 2>&1 || fail "the plugin's image can't be made: $(tail -n 1 "$log")"
     launcher_text "$release" "$python" >"$release/launcher"
     chmod 755 "$release/launcher"
+    # Without it the shell completes file names; that is no reason to install nothing.
+    _ANYPOD_COMPLETE=bash_source "$release/bin/anypod" >"$release/completion.bash" 2>"$log" ||
+        rm -f "$release/completion.bash"
     try_release "$release"
     rm -rf "$release/tmp" "$log"
     printf '%s\n' "$release" >"$release/.complete"
@@ -118,6 +121,9 @@ switch_to() {
         mv -f "$PLUGIN.anypod-new" "$PLUGIN"
     fi
     link "$ANYPOD_HOME/current/bin/anypod" "$COMMAND"
+    if [[ ! -e $COMPLETION && ! -L $COMPLETION ]] || is_our_completion; then
+        link "$ANYPOD_HOME/current/completion.bash" "$COMPLETION"
+    fi
 }
 
 link() {

@@ -40,6 +40,8 @@ def ask(state_dir: str, question: dict[str, object] | None = None) -> dict[str, 
                 parts.append(part)
                 size += len(part)
         document = json.loads(b"".join(parts))
+    except PermissionError as error:
+        raise SilentError(f"{path}: {error.strerror}; run this as root") from None
     except OSError as error:
         raise SilentError(f"{path}: {error.strerror or error}") from None
     except (ValueError, RecursionError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from cni.allocation import fetch, fetch_vips
 from cni.jsonio import parse
 from cni.network import load, to_bytes
 from cni.reader import VIPS_SINCE, StateError, StateReader
+from cni.statefile import FILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -50,6 +52,17 @@ class State:
 def read(state_dir: str) -> State | None:
     """What the file says now, None where there is none; StateError where it can't be read."""
     return StateReader(state_dir).look(_read)
+
+
+def is_there(state_dir: str) -> bool:
+    """Whether there is a state file; what may not be looked at may be there."""
+    try:
+        os.stat(f"{state_dir}/{FILE}")
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def read_or_why(state_dir: str) -> State | str:

@@ -8,14 +8,9 @@ from pathlib import Path
 
 import click
 
-from speaker.config import cluster as clusters
-from speaker.config import render as made
-from speaker.config.checks import ChecksWithoutFiles, ConfigError
+from speaker.commands.common import debug_option
 
-FILES = {
-    "speaker": ("speaker.toml", made.speaker_toml),
-    "conflist": ("10-anypod.conflist", made.conflist),
-}
+FILES = {"speaker": "speaker.toml", "conflist": "10-anypod.conflist"}
 
 
 @click.command()
@@ -30,21 +25,30 @@ FILES = {
 )
 @click.option("--node", default="", metavar="NAME", help="Which of its nodes; by default this machine.")
 @click.option("--output", metavar="DIR", help="Write the files there; by default to standard output.")
+@debug_option
 def render(what: str, path: str, node: str, output: str | None) -> None:
-    """Make a node's speaker.toml, conflist, or both from the cluster's configuration."""
+    """Make a node's speaker.toml, conflist, or both from the cluster's configuration.
+
+    Exit status: 0 done; 1 a file could not be written; 2 a mistake in the call or the configuration.
+    """
     if what == "all" and output is None:
         raise click.UsageError("all is more than one file; give --output DIR, or render one of them")
-    wanted = FILES if what == "all" else {what: FILES[what]}
+    from speaker.config import cluster as clusters
+    from speaker.config import render as made
+    from speaker.config.checks import ChecksWithoutFiles, ConfigError
+
+    texts = {"speaker": made.speaker_toml, "conflist": made.conflist}
+    wanted = list(FILES) if what == "all" else [what]
     try:
         cluster = clusters.load(path, ChecksWithoutFiles())
         chosen = clusters.find(cluster, node)
         if what == "all" and not chosen.subnets:  # a reflector without pods
-            wanted = {"speaker": FILES["speaker"]}
-        texts = {name: text(cluster, chosen) for name, text in wanted.values()}
+            wanted = ["speaker"]
+        files = {FILES[one]: texts[one](cluster, chosen) for one in wanted}
     except ConfigError as error:
         click.echo(str(error), err=True)
         sys.exit(2)
-    for name, text in texts.items():
+    for name, text in files.items():
         if output is None:
             click.echo(text, nl=False)
         else:

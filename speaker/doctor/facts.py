@@ -6,7 +6,6 @@ import os
 import stat
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cni import refusals, sysctl
@@ -17,7 +16,7 @@ from speaker.commands.direct import api_of, configuration
 from speaker.commands.direct import look as look_at_gobgpd
 from speaker.commands.kernel import Kernel
 from speaker.commands.peers import row_of, rows_of
-from speaker.commands.record import read_or_why
+from speaker.commands.record import is_there, read_or_why
 from speaker.doctor import probes
 from speaker.doctor.conflists import conflists
 from speaker.doctor.network import pod_mtu
@@ -63,7 +62,7 @@ def look(state_dir: str, config: str = "", conflist_dir: str = "") -> Facts:
             addresses=_addresses(kernel),
             uplinks=uplinks(kernel, speaker, gobgpd),
             state=state,
-            has_state=(Path(state_dir) / FILE).exists(),
+            has_state=is_there(state_dir),
             refusals=refusals.read(state_dir),
             now=time.clock_gettime(time.CLOCK_BOOTTIME),
             conflists=conflists(conflist_dir) if conflist_dir else (),

@@ -11,13 +11,18 @@ if TYPE_CHECKING:
 
     from speaker.doctor.values import Facts, PeerFacts
 
+# Of many peers that are down the first are told.
+SHOWN = 20
+
 
 def findings(facts: Facts) -> Iterator[Finding]:
     """Each peer that is down, with its cause; and whether large packets get through to those that are not."""
-    for one in facts.peers:
-        if one.row["state"] != "established":
-            what, fix = cause(one)
-            yield Finding(Level.ERROR, f"peer {one.name} is down: {what}", fix)
+    down = [one for one in facts.peers if one.row["state"] != "established"]
+    for one in down[:SHOWN]:
+        what, fix = cause(one)
+        yield Finding(Level.ERROR, f"peer {one.name} is down: {what}", fix)
+    if len(down) > SHOWN:
+        yield Finding(Level.ERROR, f"{len(down) - SHOWN} more peers are down", "anypod peers")
     up = sum(one.row["state"] == "established" for one in facts.peers)
     if up:
         yield Finding(Level.OK, f"{up} of {len(facts.peers)} peers are established")

@@ -5,17 +5,15 @@ from __future__ import annotations
 import os
 import time
 from ipaddress import ip_address, ip_network
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cni import refusals
-from cni.statefile import FILE
 from speaker.ask import SilentError, ask_about
 from speaker.commands.allocations import fits
 from speaker.commands.direct import api_of, configuration
 from speaker.commands.direct import look as look_at_gobgpd
 from speaker.commands.kernel import Kernel
-from speaker.commands.record import read_or_why
+from speaker.commands.record import is_there, read_or_why
 from speaker.doctor.facts import peer_facts, peer_rows, speaker_or_gobgpd
 from speaker.explain.chains import prefixes_of
 from speaker.explain.values import Seen, Target
@@ -63,7 +61,7 @@ def look(target: Target, state_dir: str, config: str) -> Seen:
     try:
         return Seen(
             state=state,
-            has_state=(Path(state_dir) / FILE).exists(),
+            has_state=is_there(state_dir),
             refusals=refusals.read(state_dir),
             now=time.clock_gettime(time.CLOCK_BOOTTIME),
             links=kernel.links,

@@ -1,4 +1,4 @@
-"""What results.json says, written into docs/performance.md and README.md between their markers, and drawn.
+"""What results.json says, written into the pages between their markers, and drawn.
 
 python -m bench.report
 """
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.plots import PLOTS, sign
 from bench.results import TIMES, Row
+from bench.scale.page import TABLES as SCALE
 from bench.topics import TOPICS
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 SOURCE = Path(__file__).resolve().parent.parent
 RESULTS = SOURCE / "bench/results.json"
-PAGES = (SOURCE / "docs/performance.md", SOURCE / "README.md")
+PAGES = (SOURCE / "docs/performance.md", SOURCE / "docs/scale.md", SOURCE / "README.md")
 DRAWINGS = SOURCE / "docs/performance"
 MARKED = re.compile(r"(<!-- made from results\.json: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -117,7 +118,7 @@ def filled(page: str, held: Mapping[str, Any]) -> str:
     """A page with everything between its markers made anew."""
 
     def made(found: re.Match[str]) -> str:
-        special = {"machine": machine, "verdicts": verdicts}.get(found[2])
+        special = ({"machine": machine, "verdicts": verdicts} | SCALE).get(found[2])
         text = special(held) if special else table(held, found[2])
         return f"{found[1]}\n{text}\n\n{found[3]}"
 

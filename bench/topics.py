@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-PLUGIN, SPEAKER, TRAFFIC = "plugin", "speaker", "traffic"
+PLUGIN, SPEAKER, TRAFFIC, SCALE = "plugin", "speaker", "traffic", "scale"
 
 
 @dataclass(frozen=True)
@@ -28,4 +28,6 @@ TOPICS = (
     Topic("limits", PLUGIN, "bandwidth and a port mapping, in one call and in three"),
     Topic("verbs", PLUGIN, "STATUS and VERSION"),
     Topic("cost", PLUGIN, "memory and processor time"),
+    Topic("throughput", TRAFFIC, "from a pod of one node to one of another, beside plain routing and VXLAN"),
+    Topic("scale", SCALE, "one node among up to 5,000 simulated peers, in each design of a cluster"),
 )

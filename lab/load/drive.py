@@ -107,11 +107,15 @@ class Running:
 
     def report(self) -> dict[str, Any]:
         """What it says when it is asked now."""
+        return self.ask("report", "report")
+
+    def ask(self, line: str, event: str) -> dict[str, Any]:
+        """Tells it a line; what it says to that."""
         assert self._process is not None  # noqa: S101
         assert self._process.stdin is not None  # noqa: S101
-        self._process.stdin.write("report\n")
+        self._process.stdin.write(f"{line}\n")
         self._process.stdin.flush()
-        return self._answer("report")
+        return self._answer(event)
 
     def _read(self, process: subprocess.Popen[str]) -> None:
         for line in process.stdout or ():

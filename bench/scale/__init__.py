@@ -1,0 +1,1 @@
+"""One real node among simulated BGP peers: what each design costs, and how it grows."""

@@ -35,13 +35,14 @@ _SEQUENCE = struct.Struct("=I")
 _ERROR = struct.Struct("=i")
 _ATTRIBUTE = struct.Struct("=HH")
 
-# The kernel answers each message with an acknowledgement of up to a kilobyte of
+# The kernel answers each message that it refuses with an acknowledgement of up to a kilobyte of
 # socket memory, all of which must fit the receive buffer while the batch runs.
 BATCH = 500
 RECEIVE_BUFFER = 4 << 20
 # What fits the default of 208 KiB, since a batch of nfnetlink is one datagram.
 SEND_BUFFER = 128 << 10
-BUFFER = 1 << 17
+# Twice what the kernel puts into one datagram, and less than what the C library takes from the system for each call.
+BUFFER = 1 << 16
 DUMP_TRIES = 5
 
 
@@ -142,7 +143,7 @@ class NetlinkSocket:
             self._socket.setsockopt(SOL_SOCKET, SO_SNDBUFFORCE, len(data))
         self._socket.send(data)
         first = self._sequence - len(messages) + 1
-        return self._verdicts(first, len(messages), 0, head=first - 1)
+        return self._verdicts(first, len(messages))
 
     def send_unasked(self, messages: Sequence[bytes]) -> None:
         """Sends all for whoever does not look at the verdicts; those of a forked process come to the socket of both.
@@ -153,11 +154,29 @@ class NetlinkSocket:
         self._socket.send(b"".join(messages))
 
     def _batch(self, messages: Sequence[bytes], start: int) -> list[NetlinkError | None]:
+        # The kernel works in order and tells each refusal, asked or not: the last one's verdict is the end.
         first = self._sequence + 1
-        self._socket.send(b"".join([self._number(message) for message in messages]))
-        return self._verdicts(first, len(messages), start)
+        last = len(messages) - 1
+        data = [self._unacknowledged(message) for message in messages[:last]]
+        self._socket.send(b"".join([*data, self._number(messages[last])]))
+        verdicts: list[NetlinkError | None] = [None] * len(messages)
+        index = -1
+        while index != last:
+            for kind, flags, sequence, payload in self._messages():
+                if kind != NLMSG_ERROR or not 0 <= sequence - first <= last:
+                    continue
+                index = sequence - first
+                code = -_ERROR.unpack_from(payload)[0]
+                if code:
+                    verdicts[index] = _error(code, flags, payload, start + index)
+        return verdicts
 
-    def _verdicts(self, first: int, count: int, start: int, head: int = 0) -> list[NetlinkError | None]:
+    def _unacknowledged(self, message: bytes) -> bytes:
+        self._sequence += 1
+        length, kind, flags, _, _ = HEADER.unpack_from(message)
+        return HEADER.pack(length, kind, flags & ~NLM_F_ACK, self._sequence, 0) + message[HEADER.size :]
+
+    def _verdicts(self, first: int, count: int) -> list[NetlinkError | None]:
         verdicts: list[NetlinkError | None] = [None] * count
         waiting = count
         while waiting:
@@ -166,13 +185,13 @@ class NetlinkSocket:
                     continue
                 index = sequence - first
                 code = -_ERROR.unpack_from(payload)[0]
-                if head and sequence == head and code:
+                if index == -1 and code:
                     # The head of a batch is answered where none of it is looked at.
                     raise _error(code, flags, payload, 0)
                 if 0 <= index < count:
                     waiting -= 1
                     if code:
-                        verdicts[index] = _error(code, flags, payload, start + index)
+                        verdicts[index] = _error(code, flags, payload, index)
         return verdicts
 
     def request(self, messages: Sequence[bytes]) -> None:

@@ -25,8 +25,11 @@ FDS = 1 << 20
 PAUSE = 0.0005
 
 
-def remove_links(kernel: Kernel, names: Sequence[str]) -> None:
-    """Removes the links with these names, each with its other end; none there is fine."""
+def remove_links(kernel: Kernel, names: Sequence[str], slow: Sequence[int] = ()) -> None:
+    """Removes the links with these names, each with its other end; none there is fine.
+
+    `slow`: descriptors that it takes long to close, which is left to the same process.
+    """
     what = f"the removal of links {', '.join(names)}"
     try:
         links = _present(kernel, names)
@@ -34,7 +37,7 @@ def remove_links(kernel: Kernel, names: Sequence[str]) -> None:
             return
         # A process 1 that starts plugins may not wait for children that it did not start.
         if posix.getppid() != 1:
-            _apart(kernel, links)
+            _apart(kernel, links, slow)
         # It waits for rtnetlink's lock, so all that belonged to a link is gone by then. What a child did not get to
         # is removed here.
         for verdict in kernel.socket.request_each(_messages(links)):
@@ -62,15 +65,14 @@ def _messages(links: Sequence[Link]) -> list[bytes]:
     return [*(link_group(one.index, group) for one in links), group_delete(group)]
 
 
-def _apart(kernel: Kernel, links: Sequence[Link]) -> None:
+def _apart(kernel: Kernel, links: Sequence[Link], slow: Sequence[int]) -> None:
     """Has a child remove them, and returns when they are gone, or the child is."""
     own = posix.getpid()
     try:
         child = posix.fork()
         if child == 0:
             # The runtime waits for the end of our output, and perhaps for a lock that it handed down.
-            posix.closerange(0, kernel.socket.fileno())
-            posix.closerange(kernel.socket.fileno() + 1, FDS)
+            _close_all_but(kernel.socket.fileno(), *slow)
             kernel.socket.send_unasked(_messages(links))
     except OSError:
         return  # no process to be had
@@ -83,3 +85,11 @@ def _apart(kernel: Kernel, links: Sequence[Link]) -> None:
         sleep(PAUSE)
         if not _present(kernel, [link.name for link in links]) or posix.waitpid(child, posix.WNOHANG)[0]:
             return
+
+
+def _close_all_but(*kept: int) -> None:
+    start = 0
+    for fd in sorted(kept):
+        posix.closerange(start, fd)
+        start = fd + 1
+    posix.closerange(start, FDS)

@@ -51,11 +51,11 @@ def walked(walk: Walk, scenes: list[Scene], least: int) -> None:
 def test_a_call_with_ports_bandwidth_spoof_check_and_vips_leaves_nothing_behind_a_del(
     featured: list[Scene], walk: Walk
 ) -> None:
-    walked(walk, featured, 300)
+    walked(walk, featured, 150)
 
 
 @pytest.mark.parametrize("walk", WALKS.values(), ids=WALKS.keys())
 def test_a_call_whose_addresses_another_plugin_gives_leaves_nothing_behind_a_del(
     delegating: list[Scene], walk: Walk
 ) -> None:
-    walked(walk, delegating, 300)
+    walked(walk, delegating, 150)

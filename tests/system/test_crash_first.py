@@ -39,5 +39,5 @@ def test_a_first_add_killed_before_any_change_leaves_a_node_that_serves(scenes: 
     steps = syscalls.steps(walk.record(scenes[0], SECONDS), syscalls.changes)
     counts = walk.kill(scenes, steps, SECONDS)
     print(f"first ADD: {len(steps)} system calls that change something, {dict(counts)}")
-    assert counts["killed"] > 0.95 * len(steps) > 150
+    assert counts["killed"] > 0.95 * len(steps) > 100
     assert any(step.child for step in steps)

@@ -9,12 +9,13 @@ is what it is for.
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bench.node import node
 from bench.options import parser
 from bench.results import compared, keep, show
-from bench.side import OURS, REFERENCE, in_turn, ours, theirs
+from bench.side import INTERPRETER, OURS, REFERENCE, Interpreter, in_turn, ours, theirs
 
 if TYPE_CHECKING:
     import argparse
@@ -61,7 +62,7 @@ def rows(arguments: argparse.Namespace, masquerade: bool) -> list[Row]:
     with node("attach") as place:
         conf = {"ipMasq": masquerade}
         sides = [side(arguments, place.directory, conf) for side in (ours, theirs)]
-        costs = measure(sides, arguments.rounds, place)
+        costs = measure([*sides, Interpreter()], arguments.rounds, place)
     timed, used = [], []
     for verb in ("ADD", "DEL"):
         key, what, bound = BOUNDS[verb, masquerade]
@@ -70,7 +71,14 @@ def rows(arguments: argparse.Namespace, masquerade: bool) -> list[Row]:
         mine_cpu, other_cpu = ([cost.cpu for cost in each] for each in (mine, other))
         what = f"processor time, {what}"
         used.append(compared(f"{key}-cpu", what, mine_cpu, other_cpu, command=COMMAND))
-    return [*timed, *used]
+    return [*timed, *used, *([] if masquerade else [floor(costs)])]
+
+
+def floor(costs: Costs) -> Row:
+    """What is gone before a plugin in Python has done anything, beside the whole of the peer's ADD."""
+    mine, other = walls(costs["ADD", INTERPRETER]), walls(costs["ADD", REFERENCE])
+    what = f"{INTERPRETER}, beside the peer's ADD"
+    return replace(compared("interpreter", what, mine, other, command=COMMAND), samples={})
 
 
 def main() -> None:

@@ -11,15 +11,12 @@ from bench.calls import Running
 from bench.node import node
 from bench.options import parser
 from bench.results import compared, keep, show
-from bench.side import in_turn, ours
+from bench.side import IDLE, INTERPRETER, in_turn, ours
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 COMMAND = "sudo bench/run.sh verbs"
-# That of the plugin's first line, and no wrapper that may stand before it in PATH.
-PYTHON = "/usr/bin/python3"
-PEER = "python3 -I -S -c pass"
 
 
 def main() -> None:
@@ -33,7 +30,7 @@ def main() -> None:
         calls: dict[str, Callable[[], Running]] = {
             "STATUS": lambda: side.start("STATUS", "", ""),
             "VERSION": lambda: side.start("VERSION", "", ""),
-            PEER: lambda: Running([PYTHON, "-I", "-S", "-c", "pass"], {}),
+            INTERPRETER: lambda: Running(IDLE, {}),
         }
         times: dict[str, list[float]] = {name: [] for name in calls}
         for number, order in in_turn(list(calls), arguments.rounds):
@@ -44,7 +41,15 @@ def main() -> None:
         side.results["pod"] = result
         side.delete("pod", pod)
     found = [
-        compared(verb.lower(), verb, times[verb], times[PEER], peer_name=PEER, bound=1.5, command=COMMAND)
+        compared(
+            verb.lower(),
+            verb,
+            times[verb],
+            times[INTERPRETER],
+            peer_name=INTERPRETER,
+            bound=1.5,
+            command=COMMAND,
+        )
         for verb in ("STATUS", "VERSION")
     ]
     show(found)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from bench.node import node
 from bench.options import parser
 from bench.results import compared, keep, show
-from bench.side import OURS, REFERENCE, VERSION, in_turn, ours, theirs
+from bench.side import OURS, REFERENCE, VERSION, ours, shuffled, theirs
 from cni.allocate import allocate
 from cni.allocation import Allocation
 from cni.prepared import remembered
@@ -77,7 +77,7 @@ def fill_theirs(side: Side, size: int) -> None:
 def measure(sides: Mapping[int, Sequence[Side]], rounds: int, place: Node) -> Times:
     """Milliseconds of each verb, side and size; all of them in each round."""
     times: Times = defaultdict(list)
-    for number, order in in_turn([(size, side) for size in sides for side in sides[size]], rounds):
+    for number, order in shuffled([(size, side) for size in sides for side in sides[size]], rounds):
         for (size, side), pod in zip(order, place.pods(len(order)), strict=True):
             add, delete = side.add(f"bench{number}", pod), side.delete(f"bench{number}", pod)
             if number >= 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -97,6 +98,13 @@ def theirs(arguments: argparse.Namespace, directory: Path, conf: dict[str, Any])
 
 def _common() -> dict[str, Any]:
     return {"cniVersion": VERSION, "isDefaultGateway": True}
+
+
+def shuffled(sides: Sequence[T], rounds: int, warm_up: int = 2) -> Iterator[tuple[int, Sequence[T]]]:
+    """As `in_turn`, for many: nobody always follows the same one, and finds what that left in the caches."""
+    chance = random.Random(1)  # noqa: S311 - the same order in each run
+    for number in range(-warm_up, rounds):
+        yield number, chance.sample(sides, len(sides))
 
 
 def in_turn(sides: Sequence[T], rounds: int, warm_up: int = 2) -> Iterator[tuple[int, Sequence[T]]]:

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
 # Seconds within which a question has to come; who asks nothing gets the document then.
 HEARING = 0.2
-# Things in one answer.
+# Things in one answer, and more than any list has.
 PART = 2000
+MOST = 1 << 40
 
 
 async def heard(reader: asyncio.StreamReader) -> bytes:
@@ -54,9 +55,9 @@ def answer(speaker: Speaker, line: bytes) -> dict[str, Any]:
         listing = _LISTS[question["list"]]
         start = int(question.get("from", 0))
         within = ip_network(question["within"]) if question.get("within") else None
-        if start < 0:
+        if not 0 <= start <= MOST:
             raise ValueError(start)
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError, RecursionError) as error:
         return {"mistake": f"a question that is not known here: {type(error).__name__}"}
     return {"list": question["list"], **listing(speaker, start, within)}
 

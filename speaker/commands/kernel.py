@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import TYPE_CHECKING, Any
 
 from cni import nexthop, rtnl
@@ -14,14 +14,15 @@ from cni.netlink import NetlinkError, NetlinkSocket
 from speaker.kernel.fibcodec import prefix_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from speaker.bgp import Address, Prefix
 
 # The protocol numbers that speaker.toml has by default (kernel.protocol, anycast.protocol).
 LEARNED, VIPS = 177, 178
 PROTOCOLS = (LEARNED, VIPS)
-KINDS = {1: "unicast", 2: "local", 3: "broadcast", 6: "blackhole", 7: "unreachable", 8: "prohibit"}
+UNICAST = rtnl.RTN_UNICAST
+KINDS = {UNICAST: "unicast", 2: "local", 3: "broadcast", 6: "blackhole", 7: "unreachable", 8: "prohibit"}
 
 
 class Kernel:
@@ -49,9 +50,18 @@ class Kernel:
         found = [LinkAddress(payload) for _, payload in self._socket.dump(address_dump())]
         return [(self.name_of(one.index), ip_address(one.ip), one.prefixlen) for one in found if one.ip]
 
-    def routes(self, protocols: tuple[int, ...] = PROTOCOLS) -> list[dict[str, Any]]:
-        """All routes of these protocols, in every table; a row for each next hop."""
-        return [row for route in self._routes(protocols) for row in self._rows(route)]
+    def routes(self, within: Sequence[Prefix] | None = None) -> list[dict[str, Any]]:
+        """Our routes in every table, or those inside some prefixes or around them; a row for each next hop."""
+        return [
+            row
+            for route in self.found()
+            if within is None or any(touches(route, one) for one in within)
+            for row in self._rows(route)
+        ]
+
+    def found(self, protocols: tuple[int, ...] = PROTOCOLS) -> Iterator[rtnl.Route]:
+        """The same as the kernel tells them: of many thousands only a few may be wanted."""
+        return self._routes(protocols)
 
     def _routes(self, protocols: tuple[int, ...]) -> Iterator[rtnl.Route]:
         for family in (rtnl.AF_INET, rtnl.AF_INET6):
@@ -129,12 +139,38 @@ def all_routes(within: Prefix | None) -> list[dict[str, Any]] | str:
     try:
         kernel = Kernel()
         try:
-            rows = kernel.routes()
+            return kernel.routes(None if within is None else (within,))
         finally:
             kernel.close()
     except OSError as error:
         return f"the kernel does not tell its routes: {error.strerror}"
-    return [row for row in rows if within is None or related(ip_network(row["prefix"]), within)]
+
+
+def count_routes() -> tuple[int, int] | str:
+    """How many learned routes there are, and how many of virtual IPs."""
+    try:
+        kernel = Kernel()
+        try:
+            keys = {
+                (one.protocol, one.dst, one.prefixlen, one.metric)
+                for one in kernel.found()
+                if one.kind == UNICAST
+            }
+        finally:
+            kernel.close()
+    except OSError as error:
+        return f"the kernel does not tell its routes: {error.strerror}"
+    learned = sum(key[0] == LEARNED for key in keys)
+    return learned, len(keys) - learned
+
+
+def touches(route: rtnl.Route, prefix: Prefix) -> bool:
+    """Whether a route's prefix is inside another, or around it."""
+    own = prefix.network_address.packed
+    if len(route.dst) != len(own):
+        return False
+    shift = 8 * len(own) - min(route.prefixlen, prefix.prefixlen)
+    return int.from_bytes(route.dst, "big") >> shift == int.from_bytes(own, "big") >> shift
 
 
 def related(one: Prefix, other: Prefix) -> bool:

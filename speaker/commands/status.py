@@ -62,6 +62,7 @@ def status(state_dir: str, config: str, output: str) -> None:
 def look(state_dir: str, config: str) -> Facts:
     """Asks the speaker, gobgpd where that is silent, the state file, and the kernel."""
     from speaker.ask import SilentError, ask
+    from speaker.commands.kernel import count_routes
     from speaker.commands.record import read_or_why
     from speaker.commands.vips import look as all_vips
 
@@ -77,24 +78,7 @@ def look(state_dir: str, config: str) -> Facts:
 
         speaker = str(error)
         gobgpd = look_at(api_of(configuration(config)))
-    return Facts(speaker, gobgpd, read_or_why(state_dir), _routes())
-
-
-def _routes() -> tuple[int, int] | str:
-    from speaker.commands.kernel import LEARNED, VIPS, all_routes
-
-    found = all_routes(None)
-    if isinstance(found, str):
-        return found
-    learned, vips = (
-        {
-            (row["prefix"], row["metric"])
-            for row in found
-            if row["protocol"] == number and row["kind"] == "unicast"
-        }
-        for number in (LEARNED, VIPS)
-    )
-    return len(learned), len(vips)
+    return Facts(speaker, gobgpd, read_or_why(state_dir), count_routes())
 
 
 # ---- what it means. Pure.

@@ -14,7 +14,7 @@ from speaker.ask import SilentError, ask
 from speaker.commands import stale
 from speaker.commands.direct import api_of, configuration
 from speaker.commands.direct import look as look_at_gobgpd
-from speaker.commands.kernel import Kernel
+from speaker.commands.kernel import LEARNED, Kernel
 from speaker.commands.peers import row_of, rows_of
 from speaker.commands.record import is_there, read_or_why
 from speaker.doctor import probes
@@ -72,7 +72,7 @@ def look(state_dir: str, config: str = "", conflist_dir: str = "") -> Facts:
             places=_places(state_dir, config),
             stale=_stale(state_dir),
             set_aside=_set_aside(state_dir),
-            routes_of_ours=len(kernel.routes()),
+            routes_of_ours=sum(1 for _ in kernel.found()),
         )
         size = pod_mtu(facts, state) if not isinstance(state, str) else None
         return replace(facts, peers=peer_facts(kernel, peer_rows(speaker, gobgpd), size[1] if size else 0))
@@ -133,7 +133,8 @@ def peer_facts(kernel: Kernel, rows: Sequence[dict[str, Any]], size: int) -> lis
 
 def uplinks(kernel: Kernel, speaker: dict[str, Any] | str, gobgpd: Gobgpd | None) -> frozenset[str]:
     """The links that peers and the next hops of learned routes are on."""
-    names = {row["dev"] for row in kernel.routes() if row["via"] and row["protocol"] == 177}
+    hops = {hop.oif for route in kernel.found((LEARNED,)) for hop in route.nexthops if hop.gateway}
+    names = {kernel.name_of(index) for index in hops}
     for row in peer_rows(speaker, gobgpd):
         names.add(kernel.way_to(str(row["address"] or row["peer"])).get("dev", ""))
     return frozenset(names - {"", "lo"})

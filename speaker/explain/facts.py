@@ -71,7 +71,7 @@ def look(target: Target, state_dir: str, config: str) -> Seen:
             peers=peer_facts(kernel, peer_rows(speaker, gobgpd), 0),
             about=about,
             ways={str(one.network_address): kernel.way(ip_address(one.network_address)) for one in prefixes},
-            routes=kernel.routes(),
+            routes=kernel.routes(prefixes),
             ended=_ended(state),
             state_dir=state_dir,
         )

@@ -98,6 +98,8 @@ def test_all_about_an_address(tmp_path: Path) -> None:
         b"x", b"[]", b"1", b"[" * 4000, b"{}", b"\xff", {"list": "passwords"},
         {"explain": "10.0.0.1/8"}, {"explain": 1e9},
         {"list": "announced", "from": -1}, {"list": "announced", "from": []}, {"list": "announced", "within": "x"},
+        b'{"list": "announced", "from": 1e999}', b'{"list": "announced", "from": NaN}',
+        {"list": "learned", "from": 1 << 70},
         {"list": []},
     ],
 )  # fmt: skip

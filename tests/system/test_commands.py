@@ -44,16 +44,23 @@ def pods(lab: Lab) -> list[Attachment]:
     return [service.add("one", NODE), service.add("two", NODE)]
 
 
+def _until_well(operator: Operator, *words: str) -> None:
+    until(
+        lambda: operator.run(*words).returncode,
+        lambda status: status == 0,
+        seconds=45,
+        what=f"anypod {' '.join(words)}",
+    )
+
+
 @pytest.fixture(scope="module")
 def operator(lab: Lab, pods: list[Attachment]) -> Operator:
     assert len(pods) == 2
     operator = Operator(lab, NODE)
-    until(
-        lambda: operator.run("status").returncode,
-        lambda status: status == 0,
-        seconds=45,
-        what="a node that is well",
-    )
+    # The sessions first, then what comes over them, of both families.
+    _until_well(operator, "status")
+    for target in ("10.244.2.0/24", "fd00:10:244:2::/64", "192.0.2.50"):
+        _until_well(operator, "explain", target)
     return operator
 
 

@@ -87,17 +87,16 @@ def up(name: str, layout: str, rack: str | None, pods: int) -> None:
         done = False
         try:
             made.build()
-            lines = []
+            click.echo(f"{', '.join(made.topology.members)} stand, and their programs are started")
             for node in made.topology.nodes:
                 for number in range(1, pods + 1):
                     pod = _pod(made, f"{node.name}-{number}", node.name)
-                    lines.append(f"pod {pod.pod}: {', '.join(pod.addresses)}")
-            lines += _hint(made)
+                    click.echo(f"pod {pod.pod}: {', '.join(pod.addresses)}")
             done = True
         finally:
             if not done:
                 rig.down(name)
-        for line in lines:
+        for line in _hint(made):
             click.echo(line)
         click.echo(f"lab {name} is up; routes need some ten seconds. See: anypod lab status --name {name}")
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 NOTHING = "-"
 # Characters that a folded column keeps.
 NARROWEST = 8
+# Between two columns.
+GAP = 2
 SIGNS = {"ok": "✓", "warning": "!", "error": "✗", "unknown": "?", "skipped": "·"}
 PLAIN_SIGNS = {"✓": "ok", "✗": "error", "·": "."}
 _STYLES = {
@@ -121,29 +123,27 @@ def rich_table(cells: Sequence[Sequence[str]], columns: Sequence[str], width: in
     from rich.text import Text
 
     made = Table(box=None, pad_edge=False, header_style="bold")
-    whole = kept_whole(cells, columns, width or console().width)
-    for index, column in enumerate(columns):
-        made.add_column(head(column), overflow="fold", min_width=whole.get(index))
+    for column, wide in zip(columns, fitted(cells, columns, width or console().width), strict=True):
+        made.add_column(head(column), overflow="fold", width=wide)
     for line in cells:
         made.add_row(*(Text(text, style=STYLES.get(text, "")) for text in line))
     return made
 
 
-def kept_whole(cells: Sequence[Sequence[str]], columns: Sequence[str], room: int) -> dict[int, int]:
-    """Which columns are not folded, and how wide they are: words before sentences, narrow before wide ones. Pure."""
-    widths = [
-        max(len(text) for text in (head(column), *column_of(cells, index)))
-        for index, column in enumerate(columns)
-    ]
-    sentences = [any(" " in text for text in column_of(cells, index)) for index in range(len(columns))]
-    left = room - sum(min(width, NARROWEST) + 1 for width in widths)
-    whole: dict[int, int] = {}
-    for index in sorted(range(len(columns)), key=lambda one: (sentences[one], widths[one])):
-        left -= max(0, widths[index] - NARROWEST)
-        if left < 0:
-            break
-        whole[index] = widths[index]
-    return whole
+def fitted(cells: Sequence[Sequence[str]], columns: Sequence[str], room: int) -> list[int]:
+    """How wide each column is: none narrower than it must be, then the first has what it needs, then words before
+    sentences and narrow ones before wide ones, as far as there is room. Pure.
+    """
+    every = range(len(columns))
+    widths = [max(map(len, (head(columns[one]), *column_of(cells, one)))) for one in every]
+    sentences = [any(" " in text for text in column_of(cells, one)) for one in every]
+    found = [min(width, NARROWEST) for width in widths]
+    left = max(0, room - sum(found) - GAP * (len(columns) - 1))
+    for one in sorted(every, key=lambda one: (sentences[one], one != 0, widths[one])):
+        more = min(left, widths[one] - found[one])
+        found[one] += more
+        left -= more
+    return found
 
 
 def column_of(cells: Sequence[Sequence[str]], index: int) -> Iterator[str]:

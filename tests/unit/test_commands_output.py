@@ -41,9 +41,11 @@ def test_a_narrow_terminal_folds_and_loses_nothing(width: int) -> None:
 
 def test_addresses_stay_in_one_line_where_sentences_can_give_way() -> None:
     rows = [["2001:db8:a::10", "10.244.1.2", "withdrawn", "none of its endpoints here is healthy, of 12"]]
-    assert out.kept_whole(rows, ("vip", "pod", "state", "reason"), 60) == {0: 14, 1: 10, 2: 9}
-    assert set(out.kept_whole(rows, ("vip", "pod", "state", "reason"), 200)) == {0, 1, 2, 3}
-    assert 0 not in out.kept_whole(rows, ("vip", "pod", "state", "reason"), 36)
+    columns = ("vip", "pod", "state", "reason")
+    assert out.fitted(rows, columns, 60) == [14, 10, 9, 21]
+    assert out.fitted(rows, columns, 200) == [14, 10, 9, len(rows[0][3])]
+    assert out.fitted(rows, columns, 46) == [14, 9, 9, 8]
+    assert out.fitted(rows, columns, 20) == [8, 8, 8, 8]
 
 
 def test_what_pods_are_called_does_nothing_to_the_terminal() -> None:

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 from typing import TYPE_CHECKING
 
+from cni import refusals
 from cni.link import Address, Link, address_dump, link_dump
 from cni.netlink import NetlinkSocket, attributes, message
 from cni.netns import enter
@@ -120,9 +121,10 @@ class View:
 
 
 def files(state: Path) -> set[str]:
-    """The names in the state directory but for what SQLite makes while it runs."""
+    """The names in the state directory but for what SQLite makes while it runs, and for the word of refused ADDs."""
     try:
-        return {entry.name for entry in os.scandir(state) if not entry.name.endswith(_RUNNING)}
+        found = {entry.name for entry in os.scandir(state) if not entry.name.endswith(_RUNNING)}
+        return found - {refusals.FILE}
     except FileNotFoundError:
         return set()
 

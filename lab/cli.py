@@ -87,7 +87,10 @@ def up(name: str, layout: str, rack: str | None, pods: int) -> None:
         done = False
         try:
             made.build()
-            click.echo(f"{', '.join(made.topology.members)} stand, and their programs are started")
+            if sys.stderr.isatty():
+                click.echo(
+                    f"{', '.join(made.topology.members)} stand, and their programs are started", err=True
+                )
             for node in made.topology.nodes:
                 for number in range(1, pods + 1):
                     pod = _pod(made, f"{node.name}-{number}", node.name)

@@ -7,7 +7,7 @@ SOURCE=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 # Beyond what a node needs: other routers, runtimes and plugins, and what a test is made with.
 PACKAGES=(
     frr bird2 exabgp containernetworking-plugins containerd runc podman dnsmasq-base iptables
-    iputils-ping procps strace gcc libc6-dev qemu-system-x86 shellcheck debootstrap systemd-container
+    iputils-ping procps strace gcc libc6-dev qemu-system-x86 shellcheck debootstrap systemd-container prometheus
 )
 FAILED=()
 

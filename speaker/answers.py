@@ -12,14 +12,14 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from speaker.anycast import show
-from speaker.exports import tells
+from speaker.exports import Audience
 from speaker.kernel.leftout import Fates
 from speaker.peers import name_of
 from speaker.policy import policies
 from speaker.prefixes import inside
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from speaker.bgp import Destination, LearnedPath, LocalPath, Prefix
     from speaker.reconcile import Speaker
@@ -77,9 +77,9 @@ def _part(
 
 
 def _announced(speaker: Speaker, start: int, within: Prefix | None) -> dict[str, Any]:
-    wanted = sorted(speaker.wanted(), key=lambda path: _order(path.prefix))
+    wanted = sorted(speaker.wanted(), key=lambda path: order(path.prefix))
     some, rest = _part(wanted, lambda path: path.prefix, start, within)
-    return {"items": [_local(speaker, path) for path in some], **rest}
+    return {"items": [local(speaker, path) for path in some], **rest}
 
 
 def _learned(speaker: Speaker, start: int, within: Prefix | None) -> dict[str, Any]:
@@ -98,14 +98,16 @@ def _vips(speaker: Speaker, start: int, within: Prefix | None) -> dict[str, Any]
 _LISTS = {"announced": _announced, "learned": _learned, "virtual-ips": _vips}
 
 
-def _order(prefix: Prefix) -> tuple[int, int, int]:
+def order(prefix: Prefix) -> tuple[int, int, int]:
+    """Sorts prefixes as people do."""
     return prefix.version, int(prefix.network_address), prefix.prefixlen
 
 
 # ---- one thing
 
 
-def _local(speaker: Speaker, path: LocalPath) -> dict[str, Any]:
+def local(speaker: Speaker, path: LocalPath) -> dict[str, Any]:
+    """A path that should be announced."""
     entry, given = speaker.daemon.table.get(path.prefix), path.attributes
     return {
         "prefix": str(path.prefix),
@@ -169,7 +171,7 @@ def _about(speaker: Speaker, prefix: Prefix) -> dict[str, Any]:
     return {
         "explain": str(prefix),
         "announced": [
-            {**_local(speaker, wanted[one]), "told": _told(speaker, wanted[one])}
+            {**local(speaker, wanted[one]), "told": _told(speaker, wanted[one])}
             for one in around
             if one in wanted
         ],
@@ -196,20 +198,9 @@ def _pools(speaker: Speaker, prefix: Prefix) -> Iterator[dict[str, Any]]:
 
 def _told(speaker: Speaker, path: LocalPath) -> list[dict[str, Any]]:
     """For each peer, whether the policies let it hear of a path, and whether its session is there to tell it by."""
-    rules = policies(speaker.config)
+    peers = speaker.daemon.peers
+    allowed = {id(status) for status in Audience(policies(speaker.config), peers).of(path)}
     return [
-        {
-            "peer": name_of(status),
-            "established": status.established,
-            "allowed": tells(rules, status.group or status.peer.key, path)
-            and (path.prefix.version in _families(status.peer.options.families, status.peer.address)),
-        }
-        for status in speaker.daemon.peers
+        {"peer": name_of(status), "established": status.established, "allowed": id(status) in allowed}
+        for status in peers
     ]
-
-
-def _families(families: Iterable[int], address: object) -> set[int]:
-    """IP versions of a session; where none is said, that of its addresses."""
-    found = {int(one) for one in families}
-    version = getattr(address, "version", None)
-    return found or ({version} if version else {4, 6})

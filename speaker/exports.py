@@ -12,7 +12,7 @@ from speaker.bgp import Source
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
-    from speaker.bgp import Destination, LocalPath, Policies, Prefix, Rule
+    from speaker.bgp import Destination, LocalPath, PeerStatus, Policies, Prefix, Rule
 
     # Prefix, where the path came from, and whether it carries each community that rules ask for.
     Path = tuple[Prefix, Source, bool]
@@ -68,9 +68,45 @@ def _tells(rules: list[Rule], prefix: Prefix, source: Source, carries: bool) -> 
     return False
 
 
-def tells(policies: Policies, peer: str, path: LocalPath) -> bool:
-    """Whether the policies let a peer, by its key or its group's name, hear of a path of ours."""
-    for rule in _rules_for(peer, policies):
+class Audience:
+    """Who may hear of our paths. Peers that the same rules are about are judged once, however many they are."""
+
+    def __init__(self, policies: Policies, peers: Iterable[PeerStatus]) -> None:
+        self._alike: dict[tuple[object, ...], tuple[list[Rule], set[int], list[PeerStatus]]] = {}
+        by_name: dict[str, list[Rule]] = {}
+        common = [rule for rule in policies.exports if rule.peers is None]
+        named = {name for rule in policies.exports for name in rule.peers or ()}
+        for status in peers:
+            name = status.group or status.peer.key
+            if name not in by_name:
+                by_name[name] = _rules_for(name, policies) if name in named else common
+            rules, versions = by_name[name], _versions(status)
+            key = (*map(_condition, rules), *sorted(versions))
+            self._alike.setdefault(key, (rules, versions, []))[2].append(status)
+
+    def speaking(self, version: int) -> list[PeerStatus]:
+        """Those whose sessions carry an IP version."""
+        return [
+            status for _, versions, alike in self._alike.values() if version in versions for status in alike
+        ]
+
+    def of(self, path: LocalPath) -> list[PeerStatus]:
+        """Those that the policies let hear of a path, whether their session is there or not."""
+        return [
+            status
+            for rules, versions, alike in self._alike.values()
+            if path.prefix.version in versions and _tells_ours(rules, path)
+            for status in alike
+        ]
+
+
+def _versions(status: PeerStatus) -> set[int]:
+    """IP versions that a session carries; both where none is said."""
+    return {int(one) for one in status.peer.options.families} or {4, 6}
+
+
+def _tells_ours(rules: list[Rule], path: LocalPath) -> bool:
+    for rule in rules:
         if rule.source not in {Source.ANY, Source.LOCAL}:
             continue
         if rule.carries and not rule.carries & path.attributes.communities:

@@ -8,12 +8,16 @@ import time
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping
+
+    # Level, event and fields.
+    Note = Callable[[str, str, Mapping[str, object]], None]
 
 # Of a longer list of like changes the first are written out and the rest counted.
 LISTED = 20
 
 _logger = logging.getLogger("anypod.speaker")
+_notes: list[Note] = []
 _BARE = re.compile(r"[^\s\"'=\\]+")
 
 
@@ -29,6 +33,11 @@ def set_up(level: str, stream: TextIO) -> None:
     _logger.handlers[:] = [handler]
     _logger.setLevel(level.upper())
     _logger.propagate = False
+
+
+def follow(note: Note) -> None:
+    """From now on, `note` is told every change of state, whatever level is written out."""
+    _notes[:] = [note]
 
 
 def _lower_level(record: logging.LogRecord) -> bool:
@@ -62,17 +71,24 @@ def debug(event: str, **fields: object) -> None:
 
 def info(event: str, **fields: object) -> None:
     """A change of state that was to be expected."""
-    _logger.info(line(event, fields))
+    _say(logging.INFO, event, fields)
 
 
 def warning(event: str, **fields: object) -> None:
     """Something is not as configured; the speaker goes on trying."""
-    _logger.warning(line(event, fields))
+    _say(logging.WARNING, event, fields)
 
 
 def error(event: str, **fields: object) -> None:
     """Something that a person has to change; the message says what."""
-    _logger.error(line(event, fields))
+    _say(logging.ERROR, event, fields)
+
+
+def _say(level: int, event: str, fields: dict[str, object]) -> None:
+    for note in _notes:
+        note(logging.getLevelName(level).lower(), event, fields)
+    if _logger.isEnabledFor(level):
+        _logger.log(level, line(event, fields))
 
 
 def info_each(event: str, things: Iterable[dict[str, object]]) -> None:

@@ -1,0 +1,1 @@
+"""The status page: what the speaker knows, as one HTML document for people."""

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-from speaker import log
 from speaker.anycast.judge import Standing
 from speaker.peers import name_of
-from speaker.serve import BACKLOG, LIMIT, Doorman
 from speaker.status import installed
 
 if TYPE_CHECKING:
@@ -22,10 +18,6 @@ if TYPE_CHECKING:
     from speaker.md5 import Md5Watch
     from speaker.reconcile import Speaker
     from speaker.reload import Reload
-
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-# Seconds for the newest state of the peers.
-LOOK = 2.0
 
 
 class Measures:
@@ -127,56 +119,3 @@ def _counter(name: str, text: str, value: float) -> Metric:
 
 def _labelled(name: str, text: str, labels: tuple[str, ...] = ("peer", "asn")) -> GaugeMetricFamily:
     return GaugeMetricFamily(f"anypod_{name}", f"{text}.", labels=labels)
-
-
-class MetricsServer:
-    """`GET /metrics` over HTTP, and nothing else."""
-
-    def __init__(self, speaker: Speaker, reload: Reload, md5: Md5Watch) -> None:
-        self._speaker = speaker
-        self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(Measures(speaker, reload, md5))
-        self._server: asyncio.Server | None = None
-        self._target = ""
-
-    async def listen(self, target: str) -> None:
-        """Moves to HOST:PORT, or nowhere if it is empty. An address that is taken is no end of the speaker."""
-        if target == self._target and (self._server or not target):
-            return
-        self.close()
-        self._target = target
-        if not target:
-            return
-        host, _, port = target.rpartition(":")
-        try:
-            self._server = await asyncio.start_server(
-                Doorman(self._answer), host.strip("[]"), int(port), limit=LIMIT, backlog=BACKLOG
-            )
-        except OSError as error:
-            log.warning(
-                "no metrics", address=target, reason=error, fix="set speaker.metrics to a free address"
-            )
-
-    async def _answer(self, reader: asyncio.StreamReader) -> bytes:
-        try:
-            head = await reader.readuntil(b"\r\n\r\n")
-        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            return _response("400 Bad Request", b"")
-        words = head.split(b"\r\n", 1)[0].split()
-        if len(words) < 2 or words[0] != b"GET":
-            return _response("405 Method Not Allowed", b"")
-        if words[1].split(b"?", 1)[0] != b"/metrics":
-            return _response("404 Not Found", b"see /metrics\n")
-        await self._speaker.look(LOOK)
-        return _response("200 OK", generate_latest(self._registry))
-
-    def close(self) -> None:
-        """Stops listening."""
-        if self._server is not None:
-            self._server.close()
-        self._server = None
-
-
-def _response(status: str, body: bytes) -> bytes:
-    head = f"HTTP/1.1 {status}\r\nContent-Type: {CONTENT_TYPE}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n"
-    return head.encode("ascii") + b"\r\n" + body

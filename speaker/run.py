@@ -16,16 +16,17 @@ from speaker.anycast.keeper import Keeper
 from speaker.claim import TakenError, claim
 from speaker.config.speaker_toml import ConfigError
 from speaker.gobgp.connect import connect
+from speaker.history import History
 from speaker.kernel.fib import Fib
 from speaker.kernel.vips import VipTable
 from speaker.md5 import Md5Watch
-from speaker.metrics import MetricsServer
 from speaker.reconcile import Speaker
 from speaker.reload import Reload
 from speaker.report import Report
 from speaker.statefile import Pods
 from speaker.status import StatusSocket, document
 from speaker.systemd import heartbeat, notify, set_dead_man
+from speaker.web import WebServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,7 +86,8 @@ async def _with_checks(load: Callable[[], Config], config: Config, fib: Fib, vip
 
 
 async def _run(load: Callable[[], Config], speaker: Speaker, checker: Checker) -> None:
-    config = speaker.config
+    config, history = speaker.config, History()
+    log.follow(history.note)
     reload = Reload(load, config)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -94,16 +96,16 @@ async def _run(load: Callable[[], Config], speaker: Speaker, checker: Checker) -
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # one that came earlier counts from here
     status = StatusSocket(config.state_dir, speaker, lambda: document(speaker, reload, md5.reasons))
     md5 = Md5Watch()
-    metrics = MetricsServer(speaker, reload, md5)
+    web = WebServer(speaker, reload, md5, history)
 
     async def use(changed: Config) -> None:
         speaker.use(changed)
         set_dead_man(changed.dead_man)
-        await metrics.listen(changed.metrics)
+        await web.listen(changed.metrics)
 
     log.info("speaker started", asn=config.bgp.asn, peers=len(config.peers))
     set_dead_man(config.dead_man)
-    await metrics.listen(config.metrics)
+    await web.listen(config.metrics)
     work = (reload.run(use), status.run(), md5.run(speaker), checker.run(), heartbeat(speaker.lives))
     try:
         # If one of them fails, all end: a speaker that half works would look as if it did.
@@ -113,6 +115,6 @@ async def _run(load: Callable[[], Config], speaker: Speaker, checker: Checker) -
             for task in beside:
                 task.cancel()
     finally:
-        metrics.close()
+        web.close()
     notify("STOPPING=1")
     log.info("speaker stopped", kept="nothing" if reload.config.withdraw_on_stop else "paths and routes")

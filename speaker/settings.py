@@ -169,4 +169,5 @@ class Config:
     withdraw_on_stop: bool = False
     dead_man: int = 300  # after the speaker's last sign of life, gobgpd is stopped; 0: never
     metrics: str = "127.0.0.1:9179"  # empty: none
+    page: bool = True  # the status page, where the metrics are
     files: frozenset[str] = field(default=frozenset(), compare=False)  # all that were read for it

@@ -23,11 +23,17 @@ LISTED = 100
 
 
 def vips(
-    anycast: Anycast, table: Mapping[Prefix, Destination], wanted: Iterable[Address] | None = None
+    anycast: Anycast,
+    table: Mapping[Prefix, Destination],
+    wanted: Iterable[Address] | None = None,
+    most: int | None = None,
 ) -> list[dict[str, object]]:
-    """VIPs with their endpoints, the first ones or those that are wanted; `announced` is what gobgpd holds."""
+    """VIPs with their endpoints, the first ones or those that are wanted, `most` endpoints of each.
+
+    `announced` is what gobgpd holds.
+    """
     chosen = islice(anycast.verdicts, LISTED) if wanted is None else wanted
-    most = LISTED if wanted is None else None
+    most = LISTED if wanted is None else most
     drains = Drains(anycast.drains, drainfile.now(), anycast.drain_seconds)
     return [
         {

@@ -10,6 +10,8 @@ from speaker.commands import output as out
 from speaker.commands.common import Failure, common, config_option, finish
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from speaker.bgp import PeerStatus
 
 COLUMNS = (
@@ -108,7 +110,7 @@ def row_of(status: PeerStatus) -> dict[str, Any]:
     }
 
 
-def is_well(row: dict[str, Any]) -> bool:
+def is_well(row: Mapping[str, Any]) -> bool:
     """Whether its session is there."""
     return bool(row["state"] == "established")
 

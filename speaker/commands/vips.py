@@ -11,7 +11,7 @@ from speaker.commands import output as out
 from speaker.commands.common import Failure, common, finish
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from cni.allocation import Allocation
 
@@ -113,7 +113,7 @@ def each_endpoint(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def is_well(row: dict[str, Any]) -> bool:
+def is_well(row: Mapping[str, Any]) -> bool:
     """Whether it is announced, or was taken back by a drain."""
     drained = row["reason"] in {"drained", "draining", "its last pods are draining"}
     return row["state"] == "announced" or drained

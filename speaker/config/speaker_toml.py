@@ -112,6 +112,7 @@ def _build(document: dict[str, Any], checks: Checks) -> Config:
         withdraw_on_stop=document["speaker"]["on-stop"] == "withdraw",
         dead_man=document["speaker"]["dead-man"],
         metrics=checks.listener("speaker.metrics", document["speaker"]["metrics"]),
+        page=document["speaker"]["page"],
         files=frozenset(checks.files),
     )
 

@@ -60,7 +60,10 @@ def test_values_are_true(rig: Rig) -> None:
 @pytest.mark.parametrize(
     ("request_bytes", "status"),
     [
-        (b"GET / HTTP/1.1\r\n\r\n", "404"),
+        (b"GET / HTTP/1.1\r\n\r\n", "200"),
+        (b"GET /metric HTTP/1.1\r\n\r\n", "404"),
+        (b"GET /../ HTTP/1.1\r\n\r\n", "404"),
+        (b"POST / HTTP/1.1\r\n\r\n", "405"),
         (b"POST /metrics HTTP/1.1\r\n\r\n", "405"),
         (b"\r\n\r\n", "405"),
         (b"GET\r\n\r\n", "405"),
@@ -69,7 +72,7 @@ def test_values_are_true(rig: Rig) -> None:
         (b"GET /metrics?name[]=x HTTP/1.0\r\n\r\n", "200"),
     ],
 )
-def test_only_metrics_are_served(rig: Rig, request_bytes: bytes, status: str) -> None:
+def test_only_metrics_and_the_page_are_served(rig: Rig, request_bytes: bytes, status: str) -> None:
     try:
         assert ask(rig.node.ns, request_bytes)[0].split()[1] == status
     except ConnectionError:

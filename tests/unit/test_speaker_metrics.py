@@ -9,8 +9,6 @@ import socket
 from pathlib import Path
 from types import SimpleNamespace
 
-import pytest
-
 from speaker import log
 from speaker.bgp import BgpGlobal, Peer, PeerStatus, SessionOptions
 from speaker.history import History
@@ -21,7 +19,7 @@ from speaker.reload import Reload
 from speaker.report import Report
 from speaker.settings import Api, Config
 from speaker.statefile import Pods
-from speaker.web import WebServer, is_local, is_loopback
+from speaker.web import WebServer
 from tests.unit.anycast_rig import IdleKeeper, endpoint
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "metrics.md"
@@ -64,35 +62,3 @@ def test_an_address_that_is_taken_is_said_and_no_end(tmp_path: Path) -> None:
 
     asyncio.run(listen())
     assert stream.getvalue().count('event="no metrics"') == 1
-
-
-@pytest.mark.parametrize(
-    ("host", "local"),
-    [
-        ("127.0.0.1:9179", True),
-        ("localhost:8080", True),
-        ("[::1]:9179", True),
-        ("[::1]", True),
-        ("10.0.0.1", True),
-        ("rebound.example:9179", False),
-        ("127.0.0.1.example", False),
-        ("", False),
-        ("[evil", False),
-    ],
-)
-def test_a_name_that_was_made_to_lead_here_is_known(host: str, local: bool) -> None:
-    assert is_local(host) is local
-
-
-@pytest.mark.parametrize(
-    ("target", "loopback"),
-    [
-        ("127.0.0.1:9179", True),
-        ("[::1]:9179", True),
-        ("localhost:1", True),
-        ("0.0.0.0:9179", False),
-        ("", False),
-    ],
-)
-def test_loopback_is_known(target: str, loopback: bool) -> None:
-    assert is_loopback(target) is loopback

@@ -93,9 +93,12 @@ def now() -> int:
 
 def boot_id() -> str:
     """What tells this boot of the node from the others."""
-    # As bytes: a codec that is not built in would be one more file to load.
-    with open(BOOT_ID, "rb") as file:
-        return file.read().strip().decode()
+    # Without a file object, which asks the kernel four things more.
+    file = posix.open(BOOT_ID, posix.O_RDONLY | posix.O_CLOEXEC)
+    try:
+        return posix.read(file, 64).strip().decode()
+    finally:
+        posix.close(file)
 
 
 class StateFile:

@@ -13,10 +13,8 @@ import sys
 from importlib.machinery import ExtensionFileLoader
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from types import CodeType
+from types import CodeType
+from typing import Any
 
 PACKAGE = "cni"
 # What each verb begins with.
@@ -66,6 +64,12 @@ class _Bare(ast.NodeTransformer):
         return None if node.module == "__future__" else node
 
 
+def _without_lines(code: CodeType) -> CodeType:
+    """The same without the table of line numbers: the plugin answers with error objects, never with a traceback."""
+    inner = tuple(_without_lines(one) if isinstance(one, CodeType) else one for one in code.co_consts)
+    return code.replace(co_consts=inner, co_linetable=b"")
+
+
 class Sources:
     """The modules below a `site-packages`."""
 
@@ -98,7 +102,8 @@ class Sources:
         """A module compiled, without docstrings; `last` is a statement behind it."""
         tree = self.tree(name)
         whole = ast.Module([*tree.body, *ast.parse(last).body], tree.type_ignores)
-        return compile(whole, f"{name.replace('.', '/')}.py", "exec", dont_inherit=True, optimize=2)
+        code = compile(whole, f"{name.replace('.', '/')}.py", "exec", dont_inherit=True, optimize=2)
+        return _without_lines(code)
 
     def imported(self, name: str) -> list[str]:
         """What a module imports when it is run, in that order; C modules too."""

@@ -52,8 +52,7 @@ build_release() {
     # unchecked-hash: the plugin starts without asking the kernel for the age of a single source file.
     "$release/bin/python" -I -m compileall -q -j 0 --invalidation-mode unchecked-hash "$release/lib" >"$log" 2>&1 ||
         fail "a module of the release does not compile: $(tail -n 1 "$log")"
-    # Without the columns of each instruction, which only a traceback would show.
-    "$release/bin/python" -I -X no_debug_ranges "$SOURCE/packaging/image.py" "$(site_of "$release")" "$release/image" \
+    "$release/bin/python" -I "$SOURCE/packaging/image.py" "$(site_of "$release")" "$release/image" \
         >"$log" 2>&1 || fail "the plugin's image can't be made: $(tail -n 1 "$log")"
     launcher_text "$release" "$python" >"$release/launcher"
     chmod 755 "$release/launcher"

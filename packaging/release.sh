@@ -88,7 +88,7 @@ launcher_text() {
 $MADE_BY
 import _imp, marshal, posix, sys
 sys.path.insert(0, $(quoted "$(site_of "$1")"))
-try: data = posix.read(posix.open($(quoted "$1/image/start"), 0), 1 << 20)
+try: file = posix.open($(quoted "$1/image/start"), 0); data = posix.read(file, 1 << 20); posix.close(file)
 except OSError: data = b""
 if _imp.source_hash(sys.hexversion >> 16, data[8:]) == data[:8]: exec(marshal.loads(data[8:]))
 from cni.main import main

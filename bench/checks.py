@@ -1,6 +1,6 @@
 """What health checks cost the speaker: processor time of the checker alone, for endpoints that answer at once.
 
-    sudo python -m bench.checks --endpoints 250 --seconds 20
+    sudo python -m bench.checks [--json FILE] [--quick] [--endpoints 250] [--seconds 20]
 
 The servers are another process, in the same network namespace, which is made for it.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import resource
 import subprocess
@@ -18,12 +19,14 @@ from ipaddress import ip_address
 
 import grpc.aio
 
+from bench.results import Row, keep, show
 from cni.healthcheck import parse_check
 from lab import netns
 from protos.health import health_pb2 as api
 from speaker.anycast.checker import Checker
 from speaker.anycast.health import Health, Target
 
+COMMAND = "sudo python -m bench.checks"
 ADDRESS = ip_address("127.0.0.1")
 HTTP_PORT, GRPC_PORT = 8080, 8081
 CHECKS = {
@@ -48,8 +51,8 @@ async def health(
     return api.HealthCheckResponse(status=api.HealthCheckResponse.SERVING)
 
 
-async def serve() -> None:
-    """Until killed."""
+async def serve(address: str) -> None:
+    """Answers at this address until killed."""
     handler = grpc.unary_unary_rpc_method_handler(
         health, api.HealthCheckRequest.FromString, api.HealthCheckResponse.SerializeToString
     )
@@ -57,15 +60,15 @@ async def serve() -> None:
     server.add_generic_rpc_handlers(
         (grpc.method_handlers_generic_handler("grpc.health.v1.Health", {"Check": handler}),)
     )
-    server.add_insecure_port(f"{ADDRESS}:{GRPC_PORT}")
+    server.add_insecure_port(f"{address}:{GRPC_PORT}")
     await server.start()
-    await asyncio.start_server(answer, str(ADDRESS), HTTP_PORT, backlog=1024)
+    await asyncio.start_server(answer, address, HTTP_PORT, backlog=1024)
     print("ready", flush=True)
     await server.wait_for_termination()
 
 
 async def measure(kind: str, endpoints: int, seconds: float) -> None:
-    """Prints percent of a core."""
+    """Prints how much of a core it takes, in percent."""
     check = parse_check(CHECKS[kind], allow_exec=True)
     targets = {
         (str(number), "eth0", str(ADDRESS)): Target(ADDRESS, check, ADDRESS, f"bench/{number}")
@@ -79,12 +82,10 @@ async def measure(kind: str, endpoints: int, seconds: float) -> None:
     after, passed = resource.getrusage(resource.RUSAGE_SELF), time.monotonic() - started
     used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     up = sum(checker.health(key) is Health.UP for key in targets)
-    print(
-        f"{kind:5} {up} of {endpoints} up, {endpoints / check.interval:.0f} probes a second:"
-        f" {100 * used / passed:.2f} % of a core",
-        flush=True,
-    )
     await checker.close()
+    if up != endpoints:
+        raise SystemExit(f"{kind}: {up} of {endpoints} endpoints are up")
+    print(json.dumps(100 * used / passed), flush=True)
 
 
 def main() -> None:
@@ -94,17 +95,24 @@ def main() -> None:
     )
     parser.add_argument("--endpoints", type=int, default=250)
     parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--json", default="", help="the file to keep the results in")
+    parser.add_argument("--quick", action="store_true", help="a few seconds, for trying")
+    parser.add_argument("--address", default=str(ADDRESS), help=argparse.SUPPRESS)
     parser.add_argument("--inside", choices=["serve", *CHECKS], help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.inside == "serve":
-        asyncio.run(serve())
+        asyncio.run(serve(arguments.address))
     elif arguments.inside:
         asyncio.run(measure(arguments.inside, arguments.endpoints, arguments.seconds))
     else:
-        _in_a_namespace(arguments)
+        if arguments.quick:
+            arguments.seconds = 3.0
+        rows = _in_a_namespace(arguments)
+        show(rows)
+        keep(arguments.json, rows)
 
 
-def _in_a_namespace(arguments: argparse.Namespace) -> None:
+def _in_a_namespace(arguments: argparse.Namespace) -> list[Row]:
     namespace = f"anypod-bench{os.getpid()}"
     netns.add(namespace)
     numbers = ["--endpoints", str(arguments.endpoints), "--seconds", str(arguments.seconds)]
@@ -114,11 +122,19 @@ def _in_a_namespace(arguments: argparse.Namespace) -> None:
         with subprocess.Popen([*own, "serve"], stdout=theirs) as server:
             os.close(theirs)
             os.read(ready, 1)
-            for kind in CHECKS:
-                subprocess.run([*own, kind], check=True)
-            server.kill()
+            try:
+                return [_row(kind, [*own, kind], arguments.endpoints) for kind in CHECKS]
+            finally:
+                server.kill()
     finally:
         netns.delete(namespace)
+
+
+def _row(kind: str, argv: list[str], endpoints: int) -> Row:
+    done = subprocess.run(argv, check=True, capture_output=True, text=True)
+    rate = endpoints / parse_check(CHECKS[kind], allow_exec=True).interval
+    what = f"{rate:.0f} {kind} checks a second"
+    return Row(f"checks-{kind}", what, "% of a core", json.loads(done.stdout), command=COMMAND)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,8 @@ TOPICS = (
     Topic("limits", PLUGIN, "bandwidth and a port mapping, in one call and in three"),
     Topic("verbs", PLUGIN, "STATUS and VERSION"),
     Topic("cost", PLUGIN, "memory and processor time"),
+    Topic("vips", SPEAKER, "virtual IPs: to the rack, back after a restart of gobgpd, and at rest"),
+    Topic("checks", SPEAKER, "health checks of each kind"),
     Topic("throughput", TRAFFIC, "from a pod of one node to one of another, beside plain routing and VXLAN"),
     Topic("scale", SCALE, "one node among up to 5,000 simulated peers, in each design of a cluster"),
 )

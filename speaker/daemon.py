@@ -16,9 +16,10 @@ from speaker.policy import policies
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from speaker.bgp import LocalPath, PeerStatus, Policies, Prefix
+    from speaker.bgp import BgpGlobal, LocalPath, PeerStatus, Policies, Prefix
     from speaker.gobgp.session import Event, Session
     from speaker.settings import Config
+    from speaker.wake import Work
 
 # With more prefixes than this to look at again, the whole table is read instead.
 MANY = 300
@@ -37,6 +38,9 @@ class Daemon:
         self._written = InForce(config.state_dir)
         self._peers = Peers(config)
         self.table: dict[Prefix, Destination] = {}
+        # Counts the changes of the table; and what was wanted, when nothing was left to do.
+        self.changes = 0
+        self._closed: tuple[object, int, bool] = (None, 0, False)
         # There was a daemon in this boot: peers may be waiting for it to come back.
         self._lived = self._written.read() is not None
         # Off while it is not known what should be announced: what an earlier process announced stays.
@@ -65,7 +69,21 @@ class Daemon:
     def forget(self) -> None:
         """Nothing that was read is true any more."""
         self.table = {}
+        self.changes += 1
         self._peers.forget()
+
+    async def bring(self, session: Session, wanted: Collection[LocalPath], work: Work) -> None:
+        """Does what is to be done."""
+        if work.everything:
+            await self.restore(session, wanted)
+            return
+        await self.reread(session, work.prefixes)
+        if work.check:
+            await self.check(session, wanted)
+            return
+        await self.close_paths(session, wanted)
+        if work.peers:
+            await self.close_peers(session)
 
     async def restore(self, session: Session, wanted: Collection[LocalPath]) -> None:
         """Brings everything to where it should be, in the order that a daemon which lost all needs.
@@ -83,6 +101,17 @@ class Daemon:
         await self._peers.close(session, restarting)
         self._lived = True
 
+    async def check(self, session: Session, wanted: Collection[LocalPath]) -> None:
+        """The same for a daemon that was followed since: its table is known, but by what events told of it."""
+        found = await session.identity()
+        if found is None:
+            await self.restore(session, wanted)
+            return
+        self._recognise(found)
+        await self._close_policies(session)
+        await self.close_paths(session, wanted)
+        await self.close_peers(session)
+
     async def _start(self, session: Session) -> bool:
         """Whether the daemon was empty."""
         wanted = self._config.bgp
@@ -90,13 +119,18 @@ class Daemon:
         if found is None:
             await session.start(wanted)
             log.info("gobgpd started", asn=wanted.asn, router_id=wanted.router_id, port=wanted.listen_port)
-        elif not same_daemon(wanted, found):
+        else:
+            self._recognise(found)
+        return found is None
+
+    def _recognise(self, found: BgpGlobal) -> None:
+        wanted = self._config.bgp
+        if not same_daemon(wanted, found):
             raise WrongDaemonError(
                 f"gobgpd at {self._config.api.target} runs as AS {found.asn}, router id {found.router_id}, and"
                 f" not as AS {wanted.asn}, router id {wanted.router_id}; restart that gobgpd if it is"
                 " the speaker's, else set gobgpd.api to one of its own"
             )
-        return found is None
 
     async def _close_policies(self, session: Session) -> None:
         wanted = policies(self._config)
@@ -125,6 +159,7 @@ class Daemon:
             known = self.table.get(found.prefix)
             table[found.prefix] = known if known == found else found
         self.table = table
+        self.changes += 1
 
     def news(self, event: Event) -> set[Prefix]:
         """The prefixes to look at again: not those of which the table says that very thing, for we have done it."""
@@ -140,19 +175,24 @@ class Daemon:
             await self._read_table(session)
         elif prefixes:
             found = {entry.prefix: entry for entry in await session.table(prefixes)}
+            self.changes += 1
             for prefix in prefixes:
                 self.table.pop(prefix, None)
             self.table.update(found)
 
     async def close_paths(self, session: Session, wanted: Collection[LocalPath]) -> None:
         """Announces and withdraws what differs; the table is told, so that nothing is written twice."""
+        if (wanted, self.changes, self.withdraws) == self._closed:
+            return
         plan = plan_paths(wanted, self.table)
         await self._announce(session, plan.announce)
         await self._withdraw(session, plan.withdraw)
+        self._closed = wanted, self.changes, self.withdraws
 
     async def _announce(self, session: Session, paths: Collection[LocalPath]) -> None:
         if paths:
             await session.announce(paths)
+            self.changes += 1
             for path in paths:
                 before = self.table.get(path.prefix) or Destination(path.prefix, None, False, ())
                 self.table[path.prefix] = replace(before, ours=path)
@@ -161,6 +201,7 @@ class Daemon:
     async def _withdraw(self, session: Session, prefixes: Collection[Prefix]) -> None:
         if prefixes and self.withdraws:
             await session.withdraw(prefixes)
+            self.changes += 1
             for prefix in prefixes:
                 if prefix in self.table:  # it may have been forgotten meanwhile
                     self.table[prefix] = replace(self.table[prefix], ours=None)

@@ -82,6 +82,24 @@ def local_paths(
     return frozenset(paths.values())
 
 
+class Wanted:
+    """The same, made anew when one of the parts is another object."""
+
+    def __init__(self) -> None:
+        self._of: tuple[object, ...] = (None, None, None)
+        self._paths: frozenset[LocalPath] = frozenset()
+
+    def of(
+        self, announce: Announce, addresses: frozenset[Address], vips: frozenset[LocalPath]
+    ) -> frozenset[LocalPath]:
+        """What should be announced now."""
+        parts = announce, addresses, vips
+        if any(now is not before for now, before in zip(parts, self._of, strict=True)):
+            self._of = parts
+            self._paths = local_paths(*parts)
+        return self._paths
+
+
 def _path(prefix: Prefix, announcement: Announcement) -> LocalPath:
     return LocalPath(prefix, announcement.next_hop(Family(prefix.version)), announcement.attributes)
 

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from speaker import log
+from speaker.anycast.judge import Refusals
+from speaker.audit import Audit
 from speaker.daemon import Daemon, WrongDaemonError
-from speaker.desired import local_paths
+from speaker.desired import Wanted
 from speaker.follow import Follower
 from speaker.gobgp.session import DaemonLostError, DaemonRefusedError
+from speaker.kernel.digest import KernelDigest
 from speaker.kernel.routes import Routes
 from speaker.kernel.stale import Told, told_by
 from speaker.report import standing
 from speaker.takeback import take_back
 from speaker.upkeep import Upkeep
-from speaker.wake import Wake
+from speaker.wake import Wake, Work
 from speaker.watch import DirectoryWatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from speaker.anycast.keeper import Keeper
     from speaker.bgp import LocalPath, Prefix
@@ -40,15 +42,6 @@ END_OF_RIB_LOOK = 0.5  # no event tells of it
 STUCK = 300.0  # a pass that takes longer has hung; all its calls are bounded by less
 
 
-@dataclass(slots=True)
-class Work:
-    """What to look at in the next pass."""
-
-    everything: bool = False
-    peers: bool = False
-    prefixes: set[Prefix] = field(default_factory=set)
-
-
 class Speaker:
     """One node's speaker. `run` returns after `stop`."""
 
@@ -65,13 +58,14 @@ class Speaker:
         self.passes = 0
         self._follower = Follower(config.api, connect, self._on_event, self._lost)
         self._upkeep = Upkeep(fib, self.routes)
+        self._audit = Audit(lambda: self.daemon.table, self._differ, self._drop)
+        self._digest = KernelDigest()
         self.anycast = keeper.anycast
         self._keeper = keeper
         self._pods = pods
         self._report = report
         self._work = Work()
-        self._wanted_of: tuple[object, ...] = (None, None, None)
-        self._wanted: frozenset[LocalPath] = frozenset()
+        self._wanted = Wanted()
         self._next: Config | None = None
         self._wake = Wake()
         self._stop = asyncio.Event()
@@ -117,6 +111,7 @@ class Speaker:
             self._follow_state(),
             self._keeper.run(),
             self._upkeep.run(self._kernel_pass),
+            self._audit.run(),
         )
         tasks += [asyncio.ensure_future(one) for one in beside]
         try:
@@ -130,6 +125,7 @@ class Speaker:
                 task.cancel()
             results = await asyncio.gather(*tasks, return_exceptions=True)
             self._report.withdraw()
+            self._digest.close()
         for result in results:
             if isinstance(result, Exception):
                 raise result
@@ -210,13 +206,11 @@ class Speaker:
             self._keeper.use(self.config)
             with contextlib.suppress(OSError):  # the kernel is read again below, where that is told
                 self.routes.reload(self.config)
-            self._resync_at = now
-        if now >= self._resync_at:
-            self._resync_at = now + self.config.resync
             self._work.everything = True
-            self._upkeep.due = now
-            self._pods.poll(force=True)
-            self._keeper.reread()
+            self._resync_at = now + self.config.resync
+            self._reread(now)
+        if now >= self._resync_at:
+            self._resync(now)
         if self._retry_at is not None and now >= self._retry_at:
             self._retry_at = None
             self._work.everything = True
@@ -231,13 +225,29 @@ class Speaker:
         for looker in lookers:
             looker.set()
 
+    def _resync(self, now: float) -> None:
+        self._resync_at = now + self.config.resync
+        self._work.check = True
+        if self._follower.session is not None:
+            self._audit.begin(self._follower.session)
+        self._pods.poll(force=True)
+        # What was refused is tried again, whether it was told that something has changed or not.
+        refused = self.routes.refused or self.routes.unresolved or self.anycast.refusals != Refusals()
+        if not self._digest.same(self.config) or refused:
+            self._reread(now)
+
+    def _reread(self, now: float) -> None:
+        self._upkeep.due = now
+        self._keeper.reread()
+
+    def _differ(self, prefixes: Collection[Prefix]) -> None:
+        if prefixes:
+            self._work.prefixes.update(prefixes)
+            self._wake.set()
+
     def wanted(self) -> frozenset[LocalPath]:
         """What should be announced now."""
-        parts = self.config.announce, self._pods.addresses, self.anycast.paths
-        if any(now is not before for now, before in zip(parts, self._wanted_of, strict=True)):
-            self._wanted_of = parts
-            self._wanted = local_paths(*parts)
-        return self._wanted
+        return self._wanted.of(self.config.announce, self._pods.addresses, self.anycast.paths)
 
     async def _daemon_pass(self, session: Session) -> None:
         work, self._work = self._work, Work()
@@ -245,17 +255,9 @@ class Speaker:
         self.daemon.withdraws = self._pods.known
         try:
             with self._follower.deaf():
-                if work.everything:
-                    await self.daemon.restore(session, wanted)
-                else:
-                    await self.daemon.reread(session, work.prefixes)
-                    await self.daemon.close_paths(session, wanted)
-                    if work.peers:
-                        await self.daemon.close_peers(session)
+                await self.daemon.bring(session, wanted, work)
         except DaemonLostError as error:
-            if self._follower.session is session:  # else its end has been told already
-                self._lost(str(error))
-                self._follower.drop(session)
+            self._drop(session, str(error))
         except (DaemonRefusedError, WrongDaemonError) as error:
             if str(error) != self.trouble:
                 log.error("gobgpd not as configured", reason=error, retry_seconds=int(RETRY))
@@ -265,6 +267,11 @@ class Speaker:
         else:
             if self._follower.session is session:
                 self._went_through()
+
+    def _drop(self, session: Session, reason: str) -> None:
+        if self._follower.session is session:  # else its end has been told already
+            self._lost(reason)
+            self._follower.drop(session)
 
     def _went_through(self) -> None:
         if self.trouble:
@@ -282,8 +289,8 @@ class Speaker:
         return self._loop.time() + PEERS_RETRY if unknown or self.daemon.refused else None
 
     def _kernel_pass(self) -> None:
-        announced = {path.prefix for path in self.wanted()}
-        self._upkeep.compare(self._told(), self.daemon.table, announced, self.anycast.fallbacks())
+        daemon, wanted, fallbacks = self.daemon, self.wanted(), self.anycast.fallbacks()
+        self._upkeep.compare(self._told(), daemon.table, daemon.changes, wanted, fallbacks)
         complete = self.in_step and self.routes.complete
         told = self._report.tell(standing(self.config.peers, self.daemon.peers, complete))
         self._report_at = None if told else self._loop.time() + RETRY

@@ -29,6 +29,9 @@ class Reader(Protocol):
     def stamp(self) -> object:
         """Changes whenever the content may have changed."""
 
+    def digest(self) -> int:
+        """Changes with the content."""
+
     def held(self) -> Sequence[Allocation] | None:
         """All attachments; None where there is no file."""
 
@@ -39,6 +42,7 @@ class Pods:
     def __init__(self, reader: Reader | None) -> None:
         self._reader = reader
         self._stamp: object = self
+        self._digest = 0
         self._again_at = math.inf
         self._trouble = ""
         self.addresses: frozenset[Address] = frozenset()
@@ -47,14 +51,17 @@ class Pods:
         self.known = reader is None
 
     def poll(self, force: bool = False) -> bool:
-        """Looks at the file, cheaply while it has not changed; True if what pods hold did, or became known."""
+        """Looks at the file, cheaply while it has not changed; True if what pods hold did, or became known.
+
+        With `force` its content is looked at, too, and not only its stamp.
+        """
         if self._reader is None:
             return False
         before, known = (self.addresses, self.endpoints), self.known
         try:
             # The stamp first: what is written between the two is seen at the next look.
             stamp = self._reader.stamp()
-            if stamp == self._stamp and not force and time.monotonic() < self._again_at:
+            if stamp == self._stamp and time.monotonic() < self._again_at and not (force and self._moved()):
                 return False
             self._stamp, self._again_at = stamp, math.inf
             held = self._reader.held()
@@ -71,6 +78,11 @@ class Pods:
             log.info("state file readable again")
             self._trouble = ""
         return (self.addresses, self.endpoints) != before or not known
+
+    def _moved(self) -> bool:
+        """Whether the content is another than when this was asked last; a stamp may hide it."""
+        before, self._digest = self._digest, self._reader.digest() if self._reader else 0
+        return self._digest != before
 
     def _take(self, allocations: Sequence[Allocation]) -> None:
         try:

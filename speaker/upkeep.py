@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from speaker import log
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Mapping
 
-    from speaker.bgp import Destination, Prefix
+    from speaker.bgp import Destination, LocalPath, Prefix
     from speaker.kernel.fib import Fib
     from speaker.kernel.routes import Routes
     from speaker.kernel.stale import Told
@@ -29,6 +29,7 @@ class Upkeep:
         self._loop = asyncio.get_running_loop()
         self._news = asyncio.Event()
         self._pause_ends = 0.0
+        self._of: tuple[object, ...] = ()  # what the routes were last made from
         self.due: float | None = None
 
     async def run(self, compare: Callable[[], None]) -> None:
@@ -56,21 +57,27 @@ class Upkeep:
         self,
         told: Told,
         table: Mapping[Prefix, Destination],
-        announced: Collection[Prefix],
-        fallbacks: Collection[Prefix] = (),
+        changes: int,
+        wanted: frozenset[LocalPath],
+        fallbacks: frozenset[Prefix] = frozenset(),
     ) -> None:
-        """Reads the kernel if that is due, and writes what differs."""
+        """Reads the kernel if that is due, and writes what differs. `changes` counts those of the table."""
         now = self._loop.time()
         stale = len(self._routes.stale.routes)
-        if self._routes.stale.settle(told, now) and stale:
+        settled = self._routes.stale.settle(told, now)
+        if settled and stale:
             log.info("stale routes given up", count=stale)
+        of = told, changes, wanted, fallbacks
+        if of == self._of and self.due is None and not settled and not self._routes.stale.routes:
+            return  # all is as it was when the last difference was written
+        self._of = of
         try:
             if self.due is not None and self.due <= now:
                 self.due = None
                 self._routes.reread()
                 read = self._loop.time()
                 self._pause_ends = read + max(PAUSE, 5 * (read - now))
-            self._routes.sync(table, announced, fallbacks)
+            self._routes.sync(table, {path.prefix for path in wanted}, fallbacks)
         except OSError as error:
             log.error("kernel routes not read or written", reason=error, retry_seconds=int(RETRY))
             self.due = now + RETRY

@@ -1,8 +1,13 @@
-"""What ends the loop's sleep: at once what gobgpd is to be told, after a moment what it tells."""
+"""What ends the loop's sleep, at once what gobgpd is to be told, later what it tells; and what is due then."""
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from speaker.bgp import Prefix
 
 # Seconds. What gobgpd tells of one cause comes in a bunch.
 GATHER = 0.02
@@ -35,3 +40,13 @@ class Wake:
             pass
         self._some.clear()
         self._urgent.clear()
+
+
+@dataclass(slots=True)
+class Work:
+    """What to look at in the next pass."""
+
+    everything: bool = False
+    check: bool = False  # all but what gobgpd's table holds
+    peers: bool = False
+    prefixes: set[Prefix] = field(default_factory=set)

@@ -73,7 +73,8 @@ class Crowd:
             f'[gobgpd]\napi = "unix://{self.api}"\n'
             '[[peer]]\naddress = "192.0.2.254"\nasn = 65000\n'
             '[announce]\nsubnets = ["10.244.0.0/16"]\n'
-            f'[state]\ndir = "{self.directory}/state"\n[timers]\nresync = {resync}\n[speaker]\nmetrics = ""\n'
+            f'[state]\ndir = "{self.directory}/state"\n[speaker]\nmetrics = ""\n'
+            f"[timers]\nresync = {resync}\nstale-routes = 1\n"
             '[anycast]\nbuckets = 128\n[[anycast.pool]]\nname = "all"\nprefixes = ["198.18.0.0/15"]\n'
             f"{more}"
         )
@@ -103,6 +104,17 @@ class Crowd:
         until(self.api.exists, bool, seconds=SECONDS, what="gobgpd listens", interval=0.02)
         self.speaker().start()
         self.await_routes()
+
+    def cpu(self) -> float:
+        """Seconds of processor time that the speaker has had, its threads together."""
+        tasks = Path(f"/proc/{self.speaker().pid()}/task")
+        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks.iterdir()) / 1e9
+
+    def memory(self) -> tuple[float, float]:
+        """MiB that the speaker holds: resident, and its share of it."""
+        rollup = Path(f"/proc/{self.speaker().pid()}/smaps_rollup").read_text().splitlines()
+        sizes = {line.split()[0]: int(line.split()[1]) / 1024 for line in rollup[1:]}
+        return sizes["Rss:"], sizes["Pss:"]
 
     def await_routes(self) -> None:
         """Until the kernel has a route for each VIP."""

@@ -69,6 +69,8 @@ class Anycast:
         self._followed: Sequence[Endpoint] | None = None
         self.verdicts: Mapping[Address, Verdict] = {}
         self.paths: frozenset[LocalPath] = frozenset()
+        self._fallbacks: frozenset[Prefix] = frozenset()
+        self._fallbacks_of: object = None
         self.refusals = Refusals()
         self._unreached: set[int] = set()  # next hops that were told of as such
         self.drains: tuple[Drain, ...] = ()
@@ -94,7 +96,11 @@ class Anycast:
 
     def fallbacks(self) -> frozenset[Prefix]:
         """VIPs for which a learned route may stand behind the one to this node's pods."""
-        return frozenset(one.route.prefix for one in self.verdicts.values() if not one.route.unreachable)
+        if self._fallbacks_of is not self.verdicts:
+            found = frozenset(one.route.prefix for one in self.verdicts.values() if not one.route.unreachable)
+            self._fallbacks = self._fallbacks if found == self._fallbacks else found
+            self._fallbacks_of = self.verdicts
+        return self._fallbacks
 
     # ---- one look
 

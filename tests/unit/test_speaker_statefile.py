@@ -139,3 +139,18 @@ def test_values_that_no_plugin_wrote_are_an_unreadable_file_and_no_crash(tmp_pat
     store.close()
     assert not pods.poll()
     assert pods.addresses == {ip_address("10.1.0.7")}
+
+
+def test_content_that_its_stamp_hides_is_seen_when_it_is_looked_at_by_force(tmp_path: Path) -> None:
+    attach(tmp_path, "a", 7)
+    reader = StateReader(str(tmp_path))
+    stamp = reader.stamp()
+    reader.stamp = lambda: stamp  # type: ignore[method-assign]
+    pods = Pods(reader)
+    assert pods.poll()
+    assert not pods.poll(force=True)
+    attach(tmp_path, "b", 8)
+    assert not pods.poll()
+    assert pods.poll(force=True)
+    assert len(pods.addresses) == 2
+    assert not pods.poll(force=True)

@@ -1,0 +1,58 @@
+"""When the kernel's routes are compared: after each change, and not when there was none."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, cast
+
+from speaker.kernel.stale import StaleRoutes, Told
+from speaker.upkeep import Upkeep
+
+if TYPE_CHECKING:
+    from speaker.kernel.fib import Fib
+    from speaker.kernel.routes import Routes
+
+
+class Compared:
+    """Counts what is asked of it."""
+
+    def __init__(self) -> None:
+        self.stale = StaleRoutes(0.0)
+        self.synced = 0
+        self.read = 0
+
+    def sync(self, *_: object) -> None:
+        self.synced += 1
+
+    def reread(self) -> None:
+        self.read += 1
+
+
+def test_it_compares_after_a_change_and_only_then() -> None:
+    async def run() -> None:
+        routes = Compared()
+        upkeep = Upkeep(cast("Fib", None), cast("Routes", routes))
+        for changes, synced in ((0, 1), (0, 1), (1, 2), (1, 2)):
+            upkeep.compare(Told.ALL, {}, changes, frozenset())
+            assert routes.synced == synced
+        upkeep.due = asyncio.get_running_loop().time()
+        upkeep.compare(Told.ALL, {}, 1, frozenset())
+        assert (routes.synced, routes.read) == (3, 1)
+        upkeep.compare(Told.ALL, {}, 1, frozenset())
+        assert (routes.synced, routes.read) == (3, 1)
+
+    asyncio.run(run())
+
+
+def test_waiting_for_peers_comes_to_an_end_though_nothing_changes() -> None:
+    async def run() -> None:
+        routes = Compared()
+        upkeep = Upkeep(cast("Fib", None), cast("Routes", routes))
+        upkeep.compare(Told.PART, {}, 0, frozenset())
+        routes.stale.lost({}, asyncio.get_running_loop().time() - 1)
+        upkeep.compare(Told.PART, {}, 0, frozenset())
+        assert not routes.stale.waiting
+        assert routes.stale.next_check(Told.PART) is None
+        assert routes.synced == 2
+
+    asyncio.run(run())

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from cni.attach import Kernel
 
 FDS = 1 << 20
-# About what a removal takes; who asks meanwhile is kept waiting until it is through.
+# Less than a removal takes, and how much longer each further wait is: a busy machine may not let the child begin.
 PAUSE = 0.0005
+LONGER = 1.4
 
 
 def remove_links(kernel: Kernel, names: Sequence[str], slow: Sequence[int] = ()) -> None:
@@ -81,8 +82,10 @@ def _apart(kernel: Kernel, links: Sequence[Link], slow: Sequence[int]) -> None:
         if posix.getpid() != own:
             posix._exit(0)
     deadline = monotonic() + NETLINK_SECONDS
+    pause = PAUSE
     while monotonic() < deadline:
-        sleep(PAUSE)
+        sleep(pause)
+        pause *= LONGER
         if not _present(kernel, [link.name for link in links]) or posix.waitpid(child, posix.WNOHANG)[0]:
             return
 

@@ -256,7 +256,7 @@ class Addition:
         return Result(interfaces, ips, self._all_routes(), self._dns)
 
     def undo(self, conf: dict[str, object]) -> bool:
-        """Takes back what this ADD recorded and made, as far as it goes; whether a DEL had taken the record away."""
+        """Takes back what this ADD recorded and made, as far as it goes; whether a DEL had taken it away."""
         signal(SIGTERM, SIG_IGN)
         if not self._store.recorded:
             self._store.close()
@@ -266,7 +266,7 @@ class Addition:
             # Delegates and nftables are the node's affair, and the pod's namespace may have been entered.
             enter(self._own_netns)
             self._store.rollback()
-            deleted = self._recorded and not self._stands()
+            deleted = self._recorded and (not self._stands() or self._kernel.lost())
             if self._endpoint is not None:
                 self._endpoint.undo(self._store, self._kernel)
             if self._delegated:

@@ -87,6 +87,7 @@ class Kernel:
         self.socket = NetlinkSocket(timeout=NETLINK_SECONDS)
         # Name and hardware address of the link that this process makes, for whoever has to undo it.
         self.making = ("", b"")
+        self.made = False
 
     def link(self, name: str) -> Link | None:
         """The link of that name; None where there is none."""
@@ -101,6 +102,12 @@ class Kernel:
         """The addresses of a link, as (packed, prefix length)."""
         found = [Address(payload) for _, payload in self.socket.dump(address_dump(index))]
         return {(one.ip, one.prefixlen) for one in found if one.index == index}
+
+    def lost(self) -> bool:
+        """Whether the link that this process made is gone: a DEL that began before its record was there took it."""
+        name, address = self.making
+        link = self.link(name) if self.made else None
+        return self.made and (link is None or link.address != address)
 
     def delete_made(self) -> None:
         """Removes the links that this process made, and none that has their names since."""
@@ -142,6 +149,7 @@ def connect(kernel: Kernel, network: Network, bridge: Link, call: Call, netns: i
         if error.errno == EEXIST:
             raise _taken(kernel, call, name) from None
         raise refused(f"the veth pair {name} - {call.ifname}", error) from None
+    kernel.made = True
     host = kernel.link(name)
     if host is None or host.address != own_mac:
         raise overtaken(call)

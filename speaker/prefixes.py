@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Network, IPv6Network
+from socket import AF_INET, inet_ntop, inet_pton
 from typing import TYPE_CHECKING
 
 from speaker.bgp import PrefixMatch
@@ -11,6 +12,57 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from speaker.bgp import Address, Prefix
+
+
+class Hashed4(IPv4Network):
+    """An IPv4 prefix that knows its hash and its text: to make them costs more than all else that is done with it."""
+
+    _text = ""  # the error for what is none names it
+
+    def __init__(self, address: str | tuple[bytes | int, int], text: str = "") -> None:
+        super().__init__(address)
+        self._hash = super().__hash__()
+        self._text = text
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __str__(self) -> str:
+        if not self._text:
+            self._text = super().__str__()
+        return self._text
+
+
+class Hashed6(IPv6Network):
+    """The same for IPv6."""
+
+    _text = ""
+
+    def __init__(self, address: str | tuple[bytes, int]) -> None:
+        super().__init__(address)
+        self._hash = super().__hash__()
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __str__(self) -> str:
+        if not self._text:
+            self._text = super().__str__()
+        return self._text
+
+
+def parsed(text: str) -> Prefix:
+    """The prefix of a text as daemons write it; ValueError for one that is none."""
+    if ":" in text:
+        return Hashed6(text)
+    address, _, length = text.partition("/")
+    try:
+        packed = inet_pton(AF_INET, address)
+    except (OSError, ValueError):
+        return Hashed4(text)
+    if length.isdecimal() and f"{inet_ntop(AF_INET, packed)}/{int(length)}" == text:  # written as we would
+        return Hashed4((int.from_bytes(packed, "big"), int(length)), text)
+    return Hashed4(text)
 
 
 def inside(prefix: Prefix, nets: Iterable[Prefix]) -> bool:
@@ -57,10 +109,11 @@ class PrefixSet:
             members.setdefault(_bits(net, net.prefixlen), []).append((shortest, match.longest))
 
     def __contains__(self, prefix: Prefix) -> bool:
-        size = prefix.prefixlen
+        size, asked, bits = prefix.prefixlen, prefix.version, prefix.max_prefixlen
+        number = int(prefix.network_address)
         for (version, length), members in self._ranges.items():
-            if version == prefix.version and length <= size:
-                for shortest, longest in members.get(_bits(prefix, length), ()):
+            if version == asked and length <= size:
+                for shortest, longest in members.get(number >> (bits - length), ()):
                     if shortest <= size <= longest:
                         return True
         return False

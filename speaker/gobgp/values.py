@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from ipaddress import IPv6Address, ip_address, ip_network
+from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING
 
 from speaker.bgp import Attributes, LearnedPath, nearest_bandwidth
+from speaker.prefixes import parsed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -32,7 +33,7 @@ AS_SEQUENCE = 2
 def prefix_of(text: str) -> Prefix | None:
     """The prefix, None for one that is none: other programs can add "<nil>/24", and no daemon checks."""
     try:
-        return ip_network(text)
+        return parsed(text)
     except ValueError:
         return None
 

@@ -12,24 +12,23 @@ from typing import TYPE_CHECKING
 from cni import rtnl
 from cni.link import Address as LinkAddress
 from cni.link import Link, address_dump, link_dump
-from cni.netlink import NetlinkError, NetlinkSocket
+from cni.netlink import NetlinkError
 from speaker.desired import Held, KernelRoute
+from speaker.kernel.bulk import BulkSocket, Messages
 from speaker.kernel.fibcodec import (
     explain,
     from_kernel,
-    hops_to_kernel,
     is_connected,
     is_direct,
     prefix_of,
     rejects,
-    to_kernel,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
     from speaker.bgp import Address, Prefix
-    from speaker.desired import NextHop, RouteKey
+    from speaker.desired import RouteKey
     from speaker.plan import RoutePlan
     from speaker.settings import Kernel
 
@@ -52,10 +51,11 @@ class Fib:
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
         self._left: list[Kernel] = []
-        self._socket = NetlinkSocket()
-        self._events = NetlinkSocket(GROUPS, timeout=0.0)
+        self._socket = BulkSocket()
+        self._events = BulkSocket(GROUPS, timeout=0.0)
+        self._events.ignore(self._socket.port)
         self._links: list[Link] = []
-        self._hops: dict[frozenset[NextHop], tuple[rtnl.NextHop, ...]] = {}
+        self._messages = Messages(kernel, self._index_of)
         self._refused: set[RouteKey] = set()
         self.known = Held()
         # Protocol number of the virtual IPs' routes, which say nothing about where a next hop is; 0: there are none.
@@ -77,7 +77,7 @@ class Fib:
     def read(self) -> None:
         """Reads everything anew."""
         self._links = [Link(payload) for _, payload in self._socket.dump(link_dump())]
-        self._hops = {}
+        self._messages = Messages(self._kernel, self._index_of)
         self._refused = set()
         held = Held()
         connected: set[Prefix] = set()
@@ -177,7 +177,7 @@ class Fib:
         route = rtnl.parse_route(payload)
         prefix = prefix_of(route)
         if self._is_ours(route):
-            # An echo of our own writes, unless something goes that should be there.
+            # Our own writes are not told: this is somebody else's.
             return kind == rtnl.RTM_DELROUTE and (prefix, route.metric) in self.known.ours
         if self._is_in_our_place(kind, route, prefix):
             return True
@@ -202,6 +202,7 @@ class Fib:
     def move(self, kernel: Kernel) -> None:
         """From now on our routes are those of this table and protocol; the former ones stay until `leave`."""
         before, self._kernel = self._kernel, kernel
+        self._messages = Messages(kernel, self._index_of)
         self._left = [left for left in (*self._left, before) if _place(left) != _place(kernel)]
 
     def leave(self) -> int:
@@ -222,11 +223,14 @@ class Fib:
         """
         refused = self._remove(plan.remove)
         # "Add" refuses where any route with this prefix and metric stands: one that is not ours stays.
-        messages = [self._add(route) for route in plan.add]
-        messages += [rtnl.route_replace(self._to_kernel(route)) for route in plan.change]
-        for route, error in zip([*plan.add, *plan.change], self._send(messages), strict=True):
+        former, encode = self.known.former, self._messages.encode
+        again = [route for route in plan.add if route.key in former] if former else []
+        add = [route for route in plan.add if route.key not in former] if former else plan.add
+        messages = encode(rtnl.route_add, add) + encode(rtnl.route_replace, [*again, *plan.change])
+        ours = self.known.ours
+        for route, error in zip([*add, *again, *plan.change], self._send(messages), strict=True):
             if error is None:
-                self.known.ours[route.key] = route
+                ours[route.key] = route
             else:
                 refused[route.key] = explain(error)
         refused |= self._remove(plan.retire)
@@ -235,23 +239,13 @@ class Fib:
 
     def _remove(self, routes: Sequence[KernelRoute]) -> dict[RouteKey, str]:
         refused: dict[RouteKey, str] = {}
-        removed = self._send([rtnl.route_delete(self._to_kernel(route)) for route in routes])
+        removed = self._send(self._messages.encode(rtnl.route_delete, routes))
         for route, error in zip(routes, removed, strict=True):
             if error is None or error.errno == errno.ESRCH:  # gone already
                 self.known.ours.pop(route.key, None)
             else:
                 refused[route.key] = explain(error)
         return refused
-
-    def _add(self, route: KernelRoute) -> bytes:
-        message = self._to_kernel(route)
-        return rtnl.route_replace(message) if route.key in self.known.former else rtnl.route_add(message)
-
-    def _to_kernel(self, route: KernelRoute) -> rtnl.Route:
-        hops = self._hops.get(route.next_hops)
-        if hops is None:
-            hops = self._hops[route.next_hops] = hops_to_kernel(route.next_hops, self._index_of)
-        return to_kernel(route, hops, self._kernel)
 
     def _send(self, messages: Sequence[bytes]) -> list[NetlinkError | None]:
         return self._socket.request_each(messages) if messages else []

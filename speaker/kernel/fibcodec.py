@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 from functools import lru_cache
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from cni import rtnl
 from speaker.desired import KernelRoute, NextHop
+from speaker.prefixes import Hashed4, Hashed6
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -79,8 +80,8 @@ def _gateway(packed: bytes) -> NextHop:
 def prefix_of(route: rtnl.Route) -> Prefix:
     """Where it leads."""
     if route.family == rtnl.AF_INET:
-        return IPv4Network((route.dst, route.prefixlen))
-    return IPv6Network((route.dst, route.prefixlen))
+        return Hashed4((route.dst, route.prefixlen))
+    return Hashed6((route.dst, route.prefixlen))
 
 
 def is_direct(route: rtnl.Route) -> bool:

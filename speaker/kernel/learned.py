@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from speaker.settings import Config
 
 
+# Paths whose next hops are kept at hand.
+PATHS = 1 << 16
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """Routes that should be; next hops that can't be reached, with how many prefixes need them; what was too much.
@@ -60,6 +64,7 @@ class Learned:
         self._accepted = Acceptance(config)
         self._peers = frozenset(peer.address for peer in config.peers if peer.address is not None)
         self._seen: dict[int, tuple[Destination, NextHops]] = {}  # by id(): hashing a prefix is what costs
+        self._of_path: dict[int, tuple[LearnedPath, NextHops]] = {}
         self._ours: tuple[Collection[Prefix], ...] = ((), (), ())  # announced, of links, fallbacks
         self._offers = Offers()
         self._held: Held | None = None
@@ -153,7 +158,16 @@ class Learned:
             return NOWHERE
         if prefix in connected or prefix not in self._accepted:
             return NOWHERE
-        return next_hops_of(destination)
+        learned = destination.learned
+        if len(learned) != 1:
+            return next_hops_of(destination)
+        # Many prefixes share one path.
+        known = self._of_path.get(id(learned[0]))
+        if known is None:
+            if len(self._of_path) >= PATHS:
+                self._of_path.clear()
+            known = self._of_path[id(learned[0])] = learned[0], next_hops_of(destination)
+        return known[1]
 
     def _reach(self, found: Mapping[NextHop, NextHops]) -> set[Prefix]:
         """Notes over which neighbours each set of next hops leads; the prefixes for which that differs."""

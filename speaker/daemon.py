@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from speaker.settings import Config
     from speaker.wake import Work
 
-# With more prefixes than this to look at again, the whole table is read instead.
-MANY = 300
-
 
 class WrongDaemonError(Exception):
     """A BGP daemon of somebody else runs there; starting ours would wipe its tables."""
@@ -171,14 +168,15 @@ class Daemon:
 
     async def reread(self, session: Session, prefixes: Collection[Prefix]) -> None:
         """Looks again at these prefixes."""
-        if len(prefixes) > MANY:
-            await self._read_table(session)
-        elif prefixes:
+        if prefixes:
             found = {entry.prefix: entry for entry in await session.table(prefixes)}
             self.changes += 1
             for prefix in prefixes:
-                self.table.pop(prefix, None)
-            self.table.update(found)
+                entry = found.get(prefix)
+                if entry is None:
+                    self.table.pop(prefix, None)
+                elif self.table.get(prefix) != entry:  # one that is as it was stays the same object
+                    self.table[prefix] = entry
 
     async def close_paths(self, session: Session, wanted: Collection[LocalPath]) -> None:
         """Announces and withdraws what differs; the table is told, so that nothing is written twice."""

@@ -39,6 +39,7 @@ STATE_POLL = 0.1  # between two looks at the state file where nothing tells of a
 RETRY = 5.0  # after a refusal, which a person has to end
 PEERS_RETRY = 2.0  # after a peer was refused: its neighbour may not be on the link yet
 END_OF_RIB_LOOK = 0.5  # no event tells of it
+LONGEST_GATHER = 0.5  # between two passes of a flood
 STUCK = 300.0  # a pass that takes longer has hung; all its calls are bounded by less
 
 
@@ -72,6 +73,7 @@ class Speaker:
         self._lookers: list[asyncio.Event] = []
         self._loop = asyncio.get_running_loop()
         self._busy_since: float | None = None
+        self._gather = 0.0
         self._resync_at = 0.0
         self._retry_at: float | None = None
         self._peers_at: float | None = None
@@ -142,6 +144,8 @@ class Speaker:
             await self._sleep()
             self._busy_since = self._loop.time()
             await self._pass()
+            # While a large table comes or goes, fewer and larger passes are less work.
+            self._gather = min((self._loop.time() - self._busy_since) / 2, LONGEST_GATHER)
 
     # ---- what wakes the loop
 
@@ -149,7 +153,7 @@ class Speaker:
         stale = self.routes.stale.next_check(self._told())
         times = [self._resync_at, self._retry_at, self._peers_at, self._report_at, self._upkeep.due, stale]
         until = min(time for time in times if time is not None)
-        await self._wake.wait(until)
+        await self._wake.wait(until, self._gather)
 
     def _told(self) -> Told:
         if not self.in_step:

@@ -29,12 +29,12 @@ class Wake:
         self._urgent.set()
         self._some.set()
 
-    async def wait(self, until: float) -> None:
-        """Until something was set, or until this time on the loop's clock."""
+    async def wait(self, until: float, longer: float = 0.0) -> None:
+        """Until something was set, or until this time on the loop's clock; what comes meanwhile is taken along."""
         try:
             async with asyncio.timeout_at(until):
                 await self._some.wait()
-            async with asyncio.timeout(GATHER):
+            async with asyncio.timeout(max(GATHER, longer)):
                 await self._urgent.wait()
         except TimeoutError:
             pass

@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError
 from speaker.gobgp.session import DaemonLostError, DaemonRefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, AsyncIterator, Iterator, Sequence
+    from collections.abc import AsyncIterator, Iterator, Sequence
 
     from protos.calls import Listing, Unary
     from speaker.settings import Api
@@ -58,16 +58,27 @@ class OtherVersionError(DaemonLostError):
     """The daemon that answers now does not speak this version of the API."""
 
 
-def open_channel(api: Api) -> grpc.aio.Channel:
-    """A channel that connects at the first call. DaemonRefusedError where a file for TLS can't be read."""
-    if not api.ca:
-        return grpc.aio.insecure_channel(api.target, options=_OPTIONS)
-    credentials = grpc.ssl_channel_credentials(
+class Connection:
+    """To the daemon at `api`, by grpc: `calls`. It connects at the first call."""
+
+    def __init__(self, api: Api) -> None:
+        self.api = api
+        if api.ca:
+            self.calls = grpc.aio.secure_channel(api.target, _credentials(api), options=_OPTIONS)
+        else:
+            self.calls = grpc.aio.insecure_channel(api.target, options=_OPTIONS)
+
+    async def close(self) -> None:
+        """Ends its calls."""
+        await self.calls.close(None)
+
+
+def _credentials(api: Api) -> grpc.ChannelCredentials:
+    return grpc.ssl_channel_credentials(
         root_certificates=_read("ca", api.ca),
         private_key=_read("key", api.key) if api.key else None,
         certificate_chain=_read("certificate", api.certificate) if api.certificate else None,
     )
-    return grpc.aio.secure_channel(api.target, credentials, options=_OPTIONS)
 
 
 def _read(key: str, path: str) -> bytes:
@@ -108,19 +119,6 @@ def _as_ours(error: grpc.aio.AioRpcError) -> DaemonLostError | DaemonRefusedErro
     if error.code() in _REFUSALS and NOT_STARTED not in text:
         return DaemonRefusedError(text)
     return DaemonLostError(text)
-
-
-async def punctual(answers: AsyncIterable[T]) -> AsyncIterator[T]:
-    """The answers of a call that lasts; TimeoutError if the first does not come within CALL_TIMEOUT."""
-    iterator = aiter(answers)
-    try:
-        async with asyncio.timeout(CALL_TIMEOUT):
-            first = await anext(iterator)
-    except StopAsyncIteration:
-        return
-    yield first
-    async for answer in iterator:
-        yield answer
 
 
 async def call(unary: Unary[Q, A], request: Q) -> A:

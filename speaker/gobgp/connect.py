@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from speaker.gobgp.channel import OtherVersionError, open_channel
+from speaker.gobgp.channel import Connection, OtherVersionError
 from speaker.gobgp.session import DaemonRefusedError
 from speaker.gobgp.v3 import GobgpV3
 from speaker.gobgp.v4 import GobgpV4
@@ -19,10 +19,10 @@ async def connect(api: Api) -> Session:
 
     DaemonLostError: nobody answers. DaemonRefusedError: who answers is no gobgpd, or a file for TLS is missing.
     """
-    channel = open_channel(api)
+    connection = Connection(api)
     try:
         for adapter in (GobgpV4, GobgpV3):
-            session = adapter(channel)
+            session = adapter(connection)
             try:
                 await session.identity()
             except OtherVersionError:
@@ -32,5 +32,5 @@ async def connect(api: Api) -> Session:
             f"{api.target} takes gRPC and is no gobgpd of version 3 or 4; set gobgpd.api to where one listens"
         )
     except BaseException:
-        await channel.close(None)
+        await connection.close()
         raise

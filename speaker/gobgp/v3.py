@@ -8,21 +8,20 @@ from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 from protos.gobgp_v3 import gobgp_pb2 as api
-from protos.gobgp_v3.stub import GobgpStub
+from protos.gobgp_v3.stub import SERVICE, GobgpStub
 from speaker.bgp import Family
 from speaker.gobgp import validate
 from speaker.gobgp.channel import (
     NOT_STARTED,
-    TABLE_TIMEOUT,
     batches,
     call,
     collect,
-    punctual,
     timeout_for,
     translated,
 )
 from speaker.gobgp.neighbours import Beacon, as_found, neighbour, told
-from speaker.gobgp.session import DaemonLostError, DaemonRefusedError, Event
+from speaker.gobgp.session import DaemonLostError, DaemonRefusedError
+from speaker.gobgp.streams import Hint, Streams, events, listed
 from speaker.gobgp.v3_paths import (
     destination_from_api,
     family_to_api,
@@ -45,8 +44,6 @@ from speaker.gobgp.v3_table import PolicyTable
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 
-    from grpc.aio import Channel
-
     from speaker.bgp import (
         BgpGlobal,
         Destination,
@@ -57,7 +54,8 @@ if TYPE_CHECKING:
         Policies,
         Prefix,
     )
-    from speaker.gobgp.channel import T
+    from speaker.gobgp.channel import Connection, T
+    from speaker.gobgp.session import Event
 
 NOWHERE = ip_network("192.0.2.0/32")  # RFC 5737: nobody's
 _TABLE = api.WatchEventRequest.Table
@@ -65,11 +63,12 @@ _PEER_EVENT = api.WatchEventResponse.PeerEvent
 
 
 class GobgpV3:
-    """Implements `Session`. The channel becomes its own."""
+    """Implements `Session`. The connection becomes its own."""
 
-    def __init__(self, channel: Channel) -> None:
-        self._channel = channel
-        self._stub = GobgpStub(channel)
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._stub = GobgpStub(connection.calls)
+        self._streams = Streams(connection, SERVICE)
         self._policies = PolicyTable(self._stub)
         self._daemon: BgpGlobal | None = None
         # Interfaces by the link-local neighbours on them; None: not asked yet.
@@ -256,36 +255,24 @@ class GobgpV3:
         return found
 
     async def _list(self, family: Family, prefixes: list[Prefix]) -> list[Destination]:
-        daemon, links = await self._started(), self._links or {}
-        # A few prefixes are answered at once, and while this waits nothing else is done.
-        timeout = timeout_for(len(prefixes)) if prefixes else TABLE_TIMEOUT
-        async with translated():
-            listing = self._stub.list_path(_listing(family, prefixes), timeout=timeout)
-            read = [destination_from_api(answer.destination, daemon.asn, links) async for answer in listing]
-        return [destination for destination in read if destination is not None]
+        asn, links = (await self._started()).asn, self._links or {}
+
+        def read(data: bytes) -> Destination | None:
+            return destination_from_api(api.ListPathResponse.FromString(data).destination, asn, links)
+
+        return await listed(self._streams, lambda some: _listing(family, some), read, prefixes)
 
     # ---- events
 
-    async def watch(self) -> AsyncIterator[Event]:
+    def watch(self) -> AsyncIterator[Event]:
         request = api.WatchEventRequest(
             peer=api.WatchEventRequest.Peer(), table=_TABLE(filters=[_TABLE.Filter(type=_TABLE.Filter.BEST)])
         )
-        subscribed = False
-        async with translated():
-            async for answer in punctual(self._stub.watch_event(request)):
-                if not subscribed:  # whatever the first answer says: the daemon tells changes from now on
-                    subscribed = True
-                    yield Event(subscribed=True)
-                if answer.WhichOneof("event") == "table":
-                    paths = answer.table.paths
-                    yield Event(prefixes_of_paths(paths), paths_of_ours(paths))
-                elif answer.peer.type == _PEER_EVENT.STATE:
-                    yield Event(peers=True)
-        raise DaemonLostError("it closed the connection")
+        return events(self._streams, request, _hint)
 
     async def close(self) -> None:
         self._beacon.light(())
-        await self._channel.close(None)
+        await self._connection.close()
 
 
 def _listing(family: Family, prefixes: Iterable[Prefix]) -> api.ListPathRequest:
@@ -295,3 +282,11 @@ def _listing(family: Family, prefixes: Iterable[Prefix]) -> api.ListPathRequest:
         family=family_to_api(family),
         prefixes=[api.TableLookupPrefix(prefix=str(prefix)) for prefix in prefixes],
     )
+
+
+def _hint(data: bytes) -> Hint | None:
+    answer = api.WatchEventResponse.FromString(data)
+    if answer.WhichOneof("event") == "table":
+        paths = answer.table.paths
+        return Hint(prefixes_of_paths(paths), paths_of_ours(paths))
+    return Hint(peers=True) if answer.peer.type == _PEER_EVENT.STATE else None

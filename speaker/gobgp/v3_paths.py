@@ -141,26 +141,25 @@ def destination_from_api(found: api.Destination, asn: int, links: Mapping[str, s
     return Destination(prefix, ours, foreign, tuple(learned))
 
 
-def prefixes_of_paths(paths: Iterable[api.Path]) -> frozenset[Prefix]:
+def prefixes_of_paths(paths: Iterable[api.Path]) -> list[Prefix]:
     """The prefixes that an event names."""
-    found: set[Prefix] = set()
-    nlri = attribute.IPAddressPrefix()
-    for path in paths:
-        if path.nlri.Unpack(nlri):
-            prefix = prefix_of(f"{nlri.prefix}/{nlri.prefix_len}")
-            if prefix is not None:
-                found.add(prefix)
-    return frozenset(found)
+    found = (_prefix_of_nlri(path.nlri.value) for path in paths if path.nlri.type_url == _PREFIX)
+    return [prefix for prefix in found if prefix is not None]
+
+
+@lru_cache(maxsize=1 << 12)  # the same path is told several times in a row, if at all
+def _prefix_of_nlri(packed: bytes) -> Prefix | None:
+    nlri = attribute.IPAddressPrefix.FromString(packed)
+    return prefix_of(f"{nlri.prefix}/{nlri.prefix_len}")
 
 
 def paths_of_ours(paths: Iterable[api.Path]) -> tuple[LocalPath, ...]:
     """Those that an event names as the best ones, and that are ours."""
     found: list[LocalPath] = []
-    nlri = attribute.IPAddressPrefix()
     for path in paths:
         mine = path.identifier == IDENTIFIER and path.neighbor_ip in LOCAL_SOURCES and not path.is_withdraw
-        if mine and path.nlri.Unpack(nlri):
-            prefix = prefix_of(f"{nlri.prefix}/{nlri.prefix_len}")
+        if mine and path.nlri.type_url == _PREFIX:
+            prefix = _prefix_of_nlri(path.nlri.value)
             values, hops = _values(path.pattrs)
             next_hop, _ = next_hop_of(hops, path.neighbor_ip, {})
             if prefix is not None and next_hop is not None:

@@ -8,27 +8,24 @@ from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 from protos.gobgp_v4 import gobgp_pb2 as api
-from protos.gobgp_v4.stub import GobgpStub
+from protos.gobgp_v4.stub import SERVICE, GobgpStub
 from speaker.bgp import Family
 from speaker.gobgp import v4_paths, v4_peers, validate
 from speaker.gobgp.channel import (
     NOT_STARTED,
-    TABLE_TIMEOUT,
     batches,
     call,
     collect,
-    punctual,
     timeout_for,
     translated,
 )
 from speaker.gobgp.neighbours import Beacon, as_found, neighbour, told
-from speaker.gobgp.session import DaemonLostError, DaemonRefusedError, Event
+from speaker.gobgp.session import DaemonLostError, DaemonRefusedError
+from speaker.gobgp.streams import Hint, Streams, events, listed
 from speaker.gobgp.v4_table import PolicyTable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Sequence
-
-    from grpc.aio import Channel
 
     from speaker.bgp import (
         BgpGlobal,
@@ -40,7 +37,8 @@ if TYPE_CHECKING:
         Policies,
         Prefix,
     )
-    from speaker.gobgp.channel import T
+    from speaker.gobgp.channel import Connection, T
+    from speaker.gobgp.session import Event
 
 NOWHERE = ip_network("192.0.2.0/32")  # RFC 5737: nobody's
 # Paths in one event at most.
@@ -51,11 +49,12 @@ _RESET = api.ResetPeerRequest
 
 
 class GobgpV4:
-    """Implements `Session`. The channel becomes its own."""
+    """Implements `Session`. The connection becomes its own."""
 
-    def __init__(self, channel: Channel) -> None:
-        self._channel = channel
-        self._stub = GobgpStub(channel)
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._stub = GobgpStub(connection.calls)
+        self._streams = Streams(connection, SERVICE)
         self._policies = PolicyTable(self._stub)
         self._daemon: BgpGlobal | None = None
         # Interfaces by the link-local neighbours on them; None: not asked yet.
@@ -249,20 +248,17 @@ class GobgpV4:
         return found
 
     async def _list(self, family: Family, prefixes: list[Prefix]) -> list[Destination]:
-        daemon, links = await self._started(), self._links or {}
-        # A few prefixes are answered at once, and while this waits nothing else is done.
-        timeout = timeout_for(len(prefixes)) if prefixes else TABLE_TIMEOUT
-        async with translated():
-            listing = self._stub.list_path(_listing(family, prefixes), timeout=timeout)
-            read = [
-                v4_paths.destination_from_api(answer.destination, daemon.asn, links)
-                async for answer in listing
-            ]
-        return [destination for destination in read if destination is not None]
+        asn, links = (await self._started()).asn, self._links or {}
+
+        def read(data: bytes) -> Destination | None:
+            found = api.ListPathResponse.FromString(data).destination
+            return v4_paths.destination_from_api(found, asn, links)
+
+        return await listed(self._streams, lambda some: _listing(family, some), read, prefixes)
 
     # ---- events
 
-    async def watch(self) -> AsyncIterator[Event]:
+    def watch(self) -> AsyncIterator[Event]:
         request = api.WatchEventRequest(
             peer=api.WatchEventRequest.Peer(),
             table=api.WatchEventRequest.Table(
@@ -270,23 +266,11 @@ class GobgpV4:
             ),
             batch_size=EVENT_BATCH,
         )
-        subscribed = False
-        async with translated():
-            async for answer in punctual(self._stub.watch_event(request)):
-                if not subscribed:  # whatever the first answer says: the daemon tells changes from now on
-                    subscribed = True
-                    yield Event(subscribed=True)
-                if answer.WhichOneof("event") == "table":
-                    paths = answer.table.paths
-                    prefixes, ours = v4_paths.prefixes_of_paths(paths), v4_paths.paths_of_ours(paths)
-                    yield Event(prefixes, ours, v4_paths.ends_of_rib(paths))
-                elif answer.peer.type == _PEER_EVENT.TYPE_STATE:
-                    yield Event(peers=True)
-        raise DaemonLostError("it closed the connection")
+        return events(self._streams, request, _hint)
 
     async def close(self) -> None:
         self._beacon.light(())
-        await self._channel.close(None)
+        await self._connection.close()
 
 
 def _listing(family: Family, prefixes: Collection[Prefix]) -> api.ListPathRequest:
@@ -296,3 +280,12 @@ def _listing(family: Family, prefixes: Collection[Prefix]) -> api.ListPathReques
         family=v4_paths.FAMILIES[family],
         prefixes=[api.TableLookupPrefix(prefix=str(prefix), type=exact) for prefix in prefixes],
     )
+
+
+def _hint(data: bytes) -> Hint | None:
+    answer = api.WatchEventResponse.FromString(data)
+    if answer.WhichOneof("event") == "table":
+        paths = answer.table.paths
+        prefixes, ours = v4_paths.prefixes_of_paths(paths), v4_paths.paths_of_ours(paths)
+        return Hint(prefixes, ours, v4_paths.ends_of_rib(paths))
+    return Hint(peers=True) if answer.peer.type == _PEER_EVENT.TYPE_STATE else None

@@ -120,10 +120,10 @@ def destination_from_api(found: api.Destination, asn: int, links: Mapping[str, s
     return Destination(prefix, ours, foreign, tuple(learned))
 
 
-def prefixes_of_paths(paths: Iterable[api.Path]) -> frozenset[Prefix]:
+def prefixes_of_paths(paths: Iterable[api.Path]) -> list[Prefix]:
     """The prefixes that an event names."""
     texts = (f"{path.nlri.prefix.prefix}/{path.nlri.prefix.prefix_len}" for path in paths)
-    return frozenset(prefix for prefix in map(prefix_of, texts) if prefix is not None)
+    return [prefix for prefix in map(prefix_of, texts) if prefix is not None]
 
 
 def paths_of_ours(paths: Iterable[api.Path]) -> tuple[LocalPath, ...]:

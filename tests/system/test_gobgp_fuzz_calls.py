@@ -23,7 +23,7 @@ from speaker.bgp import (
     SessionOptions,
     Source,
 )
-from speaker.gobgp import channel
+from speaker.gobgp import channel, streams
 from speaker.gobgp.connect import connect
 from speaker.gobgp.session import DaemonLostError, DaemonRefusedError
 from speaker.settings import Api
@@ -119,6 +119,7 @@ def test_a_message_larger_than_any_ends_the_call_and_not_the_process(
 ) -> None:
     limited = [option for option in channel._OPTIONS if option[0] != "grpc.max_receive_message_length"]
     monkeypatch.setattr(channel, "_OPTIONS", (*limited, ("grpc.max_receive_message_length", 1 << 20)))
+    monkeypatch.setattr(streams, "MESSAGE", 1 << 20)
 
     async def run() -> None:
         fake = FakeGobgp4()

@@ -168,7 +168,7 @@ def test_prefixes_that_are_none_are_passed_over() -> None:
     assert destination(prefix="<nil>/24") is None
     broken = api.Path(nlri=packed(attribute.IPAddressPrefix(prefix="x", prefix_len=24)))
     good = api.Path(nlri=packed(attribute.IPAddressPrefix(prefix="10.1.0.0", prefix_len=24)))
-    assert codec.prefixes_of_paths([broken, good]) == {ip_network("10.1.0.0/24")}
+    assert codec.prefixes_of_paths([broken, good]) == [ip_network("10.1.0.0/24")]
 
 
 def test_paths_of_ours_in_an_event_are_those_that_came_with_our_mark() -> None:

@@ -163,7 +163,7 @@ def test_prefixes_that_are_none_are_passed_over() -> None:
     assert destination(prefix="<nil>/24") is None
     paths = [v4_paths.withdrawal_to_api(ip_network("10.1.0.0/24")), api.Path()]
     paths[0].nlri.prefix.prefix = "x"
-    assert v4_paths.prefixes_of_paths(paths) == frozenset()
+    assert v4_paths.prefixes_of_paths(paths) == []
 
 
 def test_only_an_update_without_anything_is_an_end_of_rib() -> None:

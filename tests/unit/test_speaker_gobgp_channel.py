@@ -12,14 +12,14 @@ import pytest
 from google.protobuf.message import DecodeError
 from grpc.aio import AioRpcError, Metadata
 
-from speaker.gobgp import channel, values
-from speaker.gobgp.channel import OtherVersionError, batches, open_channel, punctual, translated
+from speaker.gobgp import streams, values
+from speaker.gobgp.channel import Connection, OtherVersionError, batches, translated
 from speaker.gobgp.session import DaemonLostError, DaemonRefusedError
 from speaker.settings import Api
 from tests.system.gobgp_mangle import built, parsed
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
     from pathlib import Path
 
 Code = grpc.StatusCode
@@ -91,18 +91,18 @@ def test_a_call_that_is_cancelled_is_a_loss_and_a_task_that_is_cancelled_ends() 
 def test_the_first_answer_has_to_come_in_time_and_the_others_may_take_theirs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(channel, "CALL_TIMEOUT", 0.1)
+    monkeypatch.setattr(streams, "CALL_TIMEOUT", 0.1)
 
-    async def answers(first: float, second: float) -> AsyncIterator[int]:
+    async def answers(first: float, second: float) -> AsyncGenerator[list[int], None]:
         await asyncio.sleep(first)
-        yield 1
+        yield [1]
         await asyncio.sleep(second)
-        yield 2
+        yield [2]
 
     async def read(first: float, second: float) -> list[int]:
         found: list[int] = []
         async with translated():
-            found += [answer async for answer in punctual(answers(first, second))]
+            found += [one async for bunch in streams._punctual(answers(first, second)) for one in bunch]
         return found
 
     assert asyncio.run(read(0, 0.2)) == [1, 2]
@@ -111,13 +111,13 @@ def test_the_first_answer_has_to_come_in_time_and_the_others_may_take_theirs(
 
 
 def test_a_stream_without_an_answer_is_empty() -> None:
-    async def nothing() -> AsyncIterator[int]:
-        numbers: list[int] = []
-        for number in numbers:
-            yield number
+    async def nothing() -> AsyncGenerator[list[int], None]:
+        bunches: list[list[int]] = []
+        for bunch in bunches:
+            yield bunch
 
-    async def read() -> list[int]:
-        return [answer async for answer in punctual(nothing())]
+    async def read() -> list[list[int]]:
+        return [bunch async for bunch in streams._punctual(nothing())]
 
     assert asyncio.run(read()) == []
 
@@ -133,7 +133,7 @@ def test_a_file_for_tls_that_cannot_be_read_is_named_with_its_key(tmp_path: Path
         with pytest.raises(
             DaemonRefusedError, match=rf"^gobgpd\.{key}: /nowhere/\S+ can't be read: No such file"
         ):
-            open_channel(api)
+            Connection(api)
 
 
 def test_paths_go_in_batches() -> None:

@@ -30,6 +30,7 @@ TOPICS = (
     Topic("cost", PLUGIN, "memory and processor time"),
     Topic("vips", SPEAKER, "virtual IPs: to the rack, back after a restart of gobgpd, and at rest"),
     Topic("checks", SPEAKER, "health checks of each kind"),
+    Topic("routes", SPEAKER, "learned routes to the kernel, and paths from a peer's first update on"),
     Topic("throughput", TRAFFIC, "from a pod of one node to one of another, beside plain routing and VXLAN"),
     Topic("scale", SCALE, "one node among up to 5,000 simulated peers, in each design of a cluster"),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import grpc
 import grpc.aio
@@ -58,11 +58,20 @@ class OtherVersionError(DaemonLostError):
     """The daemon that answers now does not speak this version of the API."""
 
 
+class Beside(Protocol):
+    """A call that has a connection of its own."""
+
+    def close(self) -> None:
+        """Ends it."""
+
+
 class Connection:
-    """To the daemon at `api`, by grpc: `calls`. It connects at the first call."""
+    """To the daemon at `api`, by grpc: `calls`. It connects at the first call. `beside`: calls by other connections."""
 
     def __init__(self, api: Api) -> None:
         self.api = api
+        self.beside: set[Beside] = set()
+        self.closed = False
         if api.ca:
             self.calls = grpc.aio.secure_channel(api.target, _credentials(api), options=_OPTIONS)
         else:
@@ -70,7 +79,15 @@ class Connection:
 
     async def close(self) -> None:
         """Ends its calls."""
+        self.closed = True
+        for one in tuple(self.beside):
+            one.close()
         await self.calls.close(None)
+
+    def check(self) -> None:
+        """DaemonLostError once it is closed."""
+        if self.closed:
+            raise DaemonLostError("the session is closed")
 
 
 def _credentials(api: Api) -> grpc.ChannelCredentials:

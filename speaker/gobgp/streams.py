@@ -42,6 +42,7 @@ class Streams:
         try:
             return await self._whole(self._bare(name, request, read), seconds)
         except UnclearError:
+            self._connection.check()
             return await self._whole(self._grpc(name, request, read), seconds)
 
     async def _whole(self, bunches: AsyncIterator[list[T]], seconds: float) -> list[T]:
@@ -60,6 +61,7 @@ class Streams:
                     begun = True
                     yield bunch
         except UnclearError as error:
+            self._connection.check()
             if begun:
                 raise DaemonLostError(str(error)) from None
         else:
@@ -70,15 +72,19 @@ class Streams:
     async def _bare(
         self, name: str, request: Message, read: Callable[[bytes], T]
     ) -> AsyncGenerator[list[T], None]:
+        self._connection.check()
         call = Call(self._path + name, request.SerializeToString(), read, MESSAGE)
+        self._connection.beside.add(call)
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 await self._connect(call)
+            self._connection.check()
             async for bunch in call.bunches():
                 yield bunch
         except OSError as error:
             raise UnclearError(str(error)) from None
         finally:
+            self._connection.beside.discard(call)
             call.close()
 
     async def _connect(self, call: Call[T]) -> None:

@@ -50,7 +50,10 @@ class TreeMutator:
             return "empty"
         place = self._rng.choice(places)
         mutation = self._rng.choice(self._mutations)
-        mutation(document, place)
+        try:
+            mutation(document, place)
+        except RecursionError:  # of the copy, of what is nested deeply by now
+            return "too deep"
         return f"{mutation.__name__[1:]} {str(place[1])[:40]}"
 
     def _set(self, place: Place, value: Any) -> None:

@@ -43,7 +43,7 @@ async def add_as_another(session: Session, path: LocalPath) -> None:
     codec: Any = v4_paths if isinstance(session, GobgpV4) else v3_paths
     message = codec.path_to_api(path)
     message.identifier = 0
-    await session._send([message])  # type: ignore[attr-defined]
+    await session._send([message], lambda one: one)  # type: ignore[attr-defined]
 
 
 def test_the_version_is_found_by_asking(daemon: Daemon) -> None:

@@ -53,6 +53,10 @@ class Daemon:
         """How many sessions of each peer have ended, by what a log calls it."""
         return self._peers.flaps
 
+    def take_ended(self) -> set[str]:
+        """The peers whose sessions ended since this was last asked, but for those that gobgpd waits for."""
+        return self._peers.take_ended()
+
     @property
     def refused(self) -> Mapping[str, str]:
         """Peers that could not be added, and why; they are worth another try."""

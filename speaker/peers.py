@@ -28,6 +28,7 @@ class Peers:
         self._renew: set[str] = set()
         self.found: list[PeerStatus] = []
         self.flaps: dict[str, int] = {}  # sessions that ended, by what a log calls the peer
+        self._ended: set[str] = set()
         self._refusals: dict[
             str, Refusals
         ] = {}  # how many there were when the peer was first seen to be down
@@ -43,6 +44,12 @@ class Peers:
         """Nothing that was read is true any more."""
         self.found = []
         self._up = {}
+        self._ended = set()
+
+    def take_ended(self) -> set[str]:
+        """Where the sessions led that ended since this was last asked, but for those that gobgpd waits for."""
+        ended, self._ended = self._ended, set()
+        return ended
 
     def names(self) -> set[str]:
         """What the policies call those that the daemon has now: keys of peers, names of groups."""
@@ -50,6 +57,7 @@ class Peers:
 
     async def read(self, session: Session) -> None:
         """Looks again, and tells which sessions came and went."""
+        waited_for = {name_of(status) for status in self.found if status.graceful}
         self.found = [self._explained(status) for status in await session.peers()]
         up = {name_of(status): status.established for status in self.found}
         for status in self.found:
@@ -59,6 +67,8 @@ class Peers:
                 log.info("peer up", **fields)
             elif self._up.get(name) and not status.established:
                 self.flaps[name] = self.flaps.get(name, 0) + 1
+                if name not in waited_for:
+                    self._ended.add(status.address or status.peer.key)
                 because = {"reason": status.reason} if status.reason else {}
                 log.warning("peer down", **fields, state=status.state, **because)
         for name in [name for name, was_up in self._up.items() if was_up and name not in up]:

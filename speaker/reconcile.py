@@ -293,8 +293,10 @@ class Speaker:
         return self._loop.time() + PEERS_RETRY if unknown or self.daemon.refused else None
 
     def _kernel_pass(self) -> None:
+        self.routes.stale.ended(self.daemon.take_ended())
         daemon, wanted, fallbacks = self.daemon, self.wanted(), self.anycast.fallbacks()
         self._upkeep.compare(self._told(), daemon.table, daemon.changes, wanted, fallbacks)
-        complete = self.in_step and self.routes.complete
-        told = self._report.tell(standing(self.config.peers, self.daemon.peers, complete))
+        told = self._report.tell(
+            standing(self.config.peers, daemon.peers, self.in_step and self.routes.complete)
+        )
         self._report_at = None if told else self._loop.time() + RETRY

@@ -67,7 +67,7 @@ class Upkeep:
         settled = self._routes.stale.settle(told, now)
         if settled and stale:
             log.info("stale routes given up", count=stale)
-        of = told, changes, wanted, fallbacks
+        of = told, changes, wanted, fallbacks, len(self._routes.stale.routes)
         if of == self._of and self.due is None and not settled and not self._routes.stale.routes:
             return  # all is as it was when the last difference was written
         self._of = of

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from speaker.bgp import Peer, PeerStatus
     from speaker.desired import KernelRoute, RouteKey
@@ -58,6 +59,15 @@ class StaleRoutes:
         if self.routes:
             for key in keys:
                 self.routes.pop(key, None)
+
+    def ended(self, addresses: Collection[str]) -> None:
+        """Sessions with these stood since and ended ("fe80::1%eth0" on a link): nothing leads there any more."""
+        for key, route in list(self.routes.items()) if addresses else ():
+            others = frozenset(hop for hop in route.next_hops if str(hop) not in addresses)
+            if not others:
+                del self.routes[key]
+            elif others != route.next_hops:
+                self.routes[key] = replace(route, next_hops=others)
 
     def settle(self, told: Told, now: float) -> bool:
         """Ends the waiting when it is time; True if it did."""

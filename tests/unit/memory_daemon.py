@@ -49,6 +49,7 @@ class MemoryDaemon:
         self.neighbours: dict[str, Peer] = {}
         self.groups: dict[str, DynamicPeers] = {}
         self.established: set[str] = set()
+        self.graceful = False
         self.paths: dict[Prefix, Destination] = {}
         self.refuse: set[str] = set()
         self.keeps_passwords = False
@@ -75,6 +76,7 @@ class MemoryDaemon:
                 peer,
                 "established" if key in self.established else "active",
                 address=str(peer.address),
+                graceful=self.graceful,
                 compares_password=self.keeps_passwords,
             )
             for key, peer in self.neighbours.items()

@@ -36,6 +36,20 @@ def test_what_is_learned_anew_is_no_longer_stale() -> None:
     assert plan_routes(stale.routes, {A.key: A, B.key: B}).remove == (A,)
 
 
+def test_those_over_a_peer_whose_session_ended_go_and_others_lose_that_way() -> None:
+    link = NextHop(ip_address("fe80::1"), "eth1")
+    both = replace(B, next_hops=HOPS | {link})
+    stale = StaleRoutes(90)
+    stale.lost({A.key: A, B.key: both}, 0.0)
+    stale.ended({"10.0.0.9", "fe80::1%eth2"})
+    assert stale.routes == {A.key: A, B.key: both}
+    stale.ended({"fe80::1%eth1"})
+    assert stale.routes == {A.key: A, B.key: B}
+    stale.ended({"10.0.0.2"})
+    assert stale.routes == {}
+    assert stale.waiting  # for what others may tell
+
+
 def test_without_end_of_rib_they_wait_until_it_is_quiet() -> None:
     stale = StaleRoutes(90)
     assert not stale.waiting

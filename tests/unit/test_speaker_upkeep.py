@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, cast
 
+from speaker.desired import KernelRoute, NextHop
 from speaker.kernel.stale import StaleRoutes, Told
 from speaker.upkeep import Upkeep
 
@@ -53,6 +55,24 @@ def test_waiting_for_peers_comes_to_an_end_though_nothing_changes() -> None:
         upkeep.compare(Told.PART, {}, 0, frozenset())
         assert not routes.stale.waiting
         assert routes.stale.next_check(Told.PART) is None
+        assert routes.synced == 2
+
+    asyncio.run(run())
+
+
+def test_the_last_stale_route_that_goes_is_written_though_nothing_else_changes() -> None:
+    async def run() -> None:
+        routes = Compared()
+        upkeep = Upkeep(cast("Fib", None), cast("Routes", routes))
+        now = asyncio.get_running_loop().time()
+        route = KernelRoute(ip_network("10.1.0.0/24"), 1190, frozenset({NextHop(ip_address("10.0.0.2"))}))
+        routes.stale = StaleRoutes(90.0)
+        routes.stale.lost({route.key: route}, now)
+        upkeep.compare(Told.PART, {}, 0, frozenset())
+        routes.stale.ended({"10.0.0.2"})
+        upkeep.compare(Told.PART, {}, 0, frozenset())
+        assert routes.synced == 2
+        upkeep.compare(Told.PART, {}, 0, frozenset())
         assert routes.synced == 2
 
     asyncio.run(run())

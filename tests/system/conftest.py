@@ -16,6 +16,7 @@ from lab.installed import PLUGIN, Installation
 from lab.plan import plan
 from tests.system.compare_rig import REFERENCE, Both, Side
 from tests.system.containerd_rig import Containerd
+from tests.system.machine_rig import make_root
 from tests.system.plugin_node import Node
 from tests.system.pod_image import PodImage, build
 from tests.system.probe_rig import Probes
@@ -51,6 +52,14 @@ def prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return Path(given)
     made = tmp_path_factory.mktemp("prefix")
     subprocess.run([str(SOURCE / "install.sh"), "--prefix", str(made)], check=True, timeout=300)
+    return made
+
+
+@pytest.fixture(scope="session")
+def machine_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A system for machines to be copies of."""
+    made = tmp_path_factory.mktemp("machine") / "root"
+    make_root(made)
     return made
 
 

@@ -11,31 +11,31 @@ from pathlib import Path
 
 from tests.system.gobgp_rig import ROOT, run, wait
 
-PACKAGES = "systemd,systemd-sysv,dbus,python3,gobgpd,iproute2,procps"
+PACKAGES = "systemd,systemd-sysv,dbus,python3,python3-venv,gobgpd,iproute2,nftables,procps"
 BOOT = 90.0
 SOURCE = "/src"  # where the tree is seen inside
 CONFIG = "/etc/anypod/speaker.toml"
 
 
 def make_root(directory: Path) -> None:
-    """A minimal system of the distribution that runs here, from the mirror that apt uses here."""
+    """A minimal system of the distribution that runs here, from the mirror that apt uses here; it takes a minute."""
     mirror = run("apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages").split()[0]
     suite = platform.freedesktop_os_release()["VERSION_CODENAME"]
     command = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", suite, str(directory), mirror]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     if done.returncode:
         raise AssertionError(f"debootstrap: {done.stdout[-1000:]}{done.stderr[-1000:]}")
-    # The distribution's unit serves the API to everybody; the package has just enabled it.
-    (directory / "etc/systemd/system/gobgpd.service").symlink_to("/dev/null")
 
 
 class Machine:
-    """A booted system. Its network is that of a namespace; its root is `directory`."""
+    """A system that can be booted: a copy of `root` in `directory`. Its network is that of a namespace."""
 
-    def __init__(self, directory: Path, namespace: str, prefix: Path) -> None:
+    def __init__(self, directory: Path, root: Path, namespace: str, *seen: Path) -> None:
+        """`seen`: what it sees of this machine, to read, at the same place; of installations the first."""
+        run("cp", "-a", "--reflink=auto", root, directory)
         self.directory = directory
         self._namespace = namespace
-        self._prefix = prefix
+        self._seen = seen
         self._log = directory.with_suffix(".log")
         self._process: subprocess.Popen[bytes] | None = None
         self._init = 0
@@ -45,7 +45,7 @@ class Machine:
             "systemd-nspawn",
             *("--quiet", "--register=no", "--keep-unit", "--boot", f"--directory={self.directory}"),
             *(f"--network-namespace-path=/run/netns/{self._namespace}", "--capability=CAP_NET_ADMIN"),
-            *(f"--bind-ro={ROOT}:{SOURCE}", f"--bind-ro={self._prefix}"),
+            *(f"--bind-ro={ROOT}:{SOURCE}", *(f"--bind-ro={path}" for path in self._seen)),
         ]
         with self._log.open("ab") as stream:
             self._process = subprocess.Popen(
@@ -74,19 +74,21 @@ class Machine:
         spaces = ["-m", "-u", "-i", "-n", "-p", "-C", "-r", "-w"]
         return run("nsenter", "-t", str(self._init), *spaces, "--", *command, check=check)
 
-    def install_units(self, seconds_to_death: int) -> None:
+    def install_units(self, prefix: Path, seconds_to_death: int) -> None:
         """The units as install.sh installs them, and the commands from the prefix; a configuration must be there."""
+        # The distribution's unit serves the API to everybody; the package has enabled it.
+        self.do("systemctl", "disable", "--now", "gobgpd.service")
         script = (
             'SOURCE=$1 PREFIX= ANYPOD_HOME=/opt/anypod CONFIG=$2; say() { :; }; make_directory() { mkdir -p "$1"; };'
             ' systemd_is_booted() { [[ -d /run/systemd/system ]]; }; . "$1/packaging/files.sh"; install_units'
         )
         self.do("mkdir", "-p", "/usr/local/bin", "/opt/anypod")
-        self.do("ln", "-sfn", f"{self._prefix}/usr/local/bin/anypod", "/usr/local/bin/anypod")
+        self.do("ln", "-sfn", f"{prefix}/usr/local/bin/anypod", "/usr/local/bin/anypod")
         for unit in ("anypod-speaker", "anypod-gobgpd"):
             drop_in = self.directory / f"etc/systemd/system/{unit}.service.d/test.conf"
             drop_in.parent.mkdir(parents=True, exist_ok=True)
             # The prefix lies below /tmp, and the units have one of their own.
-            drop_in.write_text(f"[Service]\nBindReadOnlyPaths={self._prefix}\n")
+            drop_in.write_text(f"[Service]\nBindReadOnlyPaths={prefix}\n")
         self.do("bash", "-euc", script, "install", SOURCE, CONFIG)
         with (self.directory / CONFIG.lstrip("/")).open("a") as stream:
             stream.write(f"[speaker]\ndead-man = {seconds_to_death}\n")

@@ -14,7 +14,7 @@ from lab.monitor import RouteMonitor
 from speaker.policy import GRACEFUL_SHUTDOWN
 from tests.system.gobgp_rig import Rig, wait
 from tests.system.machine_probes import verdicts_under_the_unit
-from tests.system.machine_rig import CONFIG, Machine, make_root
+from tests.system.machine_rig import CONFIG, Machine
 from tests.system.machine_state import POD, RECORD, SERVE, VIP
 from tests.system.peers_rig import join_router, peer, unnumber
 from tests.system.peers_routers import Frr, frr_conf
@@ -74,19 +74,18 @@ def unnumbered(rig: Rig) -> Frr:
 
 
 @pytest.fixture(scope="module")
-def machine(rig: Rig, prefix: Path, graceful: Frr, unnumbered: Frr) -> Iterator[Machine]:
+def machine(rig: Rig, machine_root: Path, prefix: Path, graceful: Frr, unnumbered: Frr) -> Iterator[Machine]:
     secured = peer(graceful.v4, 65402, GRACEFUL, password_file=SECRET_FILE, ttl_security=1)
     peers = secured + peer(unnumbered.link, 65403)
     rig.configure([1], f'{peers}[announce]\nsubnets = ["{SUBNET}"]\n[anycast]\ndrain = {SECONDS_TO_DRAIN}\n')
     text = rig.node.config.read_text()
     text = text.replace(f"unix://{rig.node.socket}", "unix:///run/anypod/gobgpd/api.sock")
-    machine = Machine(rig.directory / "root", rig.node.ns, prefix)
+    machine = Machine(rig.directory / "root", machine_root, rig.node.ns, prefix)
     try:
-        make_root(machine.directory)
         machine.boot()
         machine.write(CONFIG, text.replace(str(rig.directory / "state"), "/run/anypod"))
         machine.write(SECRET_FILE, f"{SECRET}\n", 0o640)
-        machine.install_units(SECONDS_TO_DEATH)
+        machine.install_units(prefix, SECONDS_TO_DEATH)
         machine.do("chown", "root:anypod", SECRET_FILE)
         machine.do("systemctl", "enable", "--now", GOBGPD, SPEAKER)
         yield machine
@@ -134,6 +133,14 @@ def test_both_are_of_their_own_user_with_few_capabilities(machine: Machine) -> N
     net_bind_service, net_admin, net_raw = 1 << 10, 1 << 12, 1 << 13
     assert capabilities(machine, SPEAKER) == net_admin | net_raw
     assert capabilities(machine, GOBGPD) == net_bind_service
+
+
+@pytest.mark.parametrize(("unit", "most"), [(SPEAKER, 3.0), (GOBGPD, 2.0)])
+def test_little_of_the_system_is_exposed_to_them(machine: Machine, unit: str, most: float) -> None:
+    told = machine.do("systemd-analyze", "security", "--no-pager", unit)
+    found = re.search(rf"exposure level for {unit}: ([0-9.]+)", told)
+    assert found
+    assert float(found[1]) <= most, told
 
 
 def test_those_suffice_for_a_password_ttl_security_and_an_interface(graceful: Frr, unnumbered: Frr) -> None:

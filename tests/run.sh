@@ -8,7 +8,7 @@ SOURCE=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 PACKAGES=(
     frr bird2 exabgp containernetworking-plugins containerd runc podman dnsmasq-base iptables
     iputils-ping procps strace gcc libc6-dev qemu-system-x86 shellcheck debootstrap systemd-container prometheus
-    chromium
+    chromium ipset ipvsadm python3-yaml
 )
 FAILED=()
 

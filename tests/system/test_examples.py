@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFLISTS = {path.name: path.read_text() for path in (ROOT / "examples/netconf").glob("*.conflist")}
+KUBERNETES = (ROOT / "examples/kubernetes/10-anypod.conflist").read_text()
 
 
 def shown(language: str) -> str:
@@ -28,7 +29,8 @@ def shown(language: str) -> str:
 
 
 ALONE = {name: text for name, text in CONFLISTS.items() if "chained" not in name} | {
-    "README.md": shown("json")
+    "README.md": shown("json"),
+    "kubernetes": KUBERNETES,
 }
 
 

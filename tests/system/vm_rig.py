@@ -49,6 +49,18 @@ CONSOLE_TAIL = 4000
 
 
 @dataclass(frozen=True, slots=True)
+class Needs:
+    """What some tests need in the machine beyond what all do: modules of the kernel, commands, files and folders."""
+
+    modules: tuple[str, ...] = ()
+    commands: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
+
+
+NOTHING = Needs()
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """How one test in the machine ended."""
 
@@ -89,16 +101,16 @@ def short(test: str) -> str:
     return test.rpartition("::")[2]
 
 
-def run_tests(prefix: Path, modules: Sequence[str]) -> Run:
+def run_tests(prefix: Path, modules: Sequence[str], needs: Needs = NOTHING) -> Run:
     """Runs modules of tests/vm in a machine of their own, with the plugin that is installed at `prefix`."""
     if shutil.which(QEMU) is None:
         raise MissingError(f"{QEMU} is missing; install the package qemu-system-x86")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "anypod"
-    kernel = unpack(package(cache), MODULES)
+    kernel = unpack(package(cache), (*MODULES, *needs.modules))
     with ExitStack() as stack:
         files = {name: _memory_file(stack, name) for name in ("kernel", "image", "report")}
         files["kernel"].write(kernel.image)
-        _image(prefix, kernel.modules, modules).write(files["image"])
+        _image(prefix, kernel.modules, modules, needs).write(files["image"])
         for file in files.values():
             file.flush()
         console = _boot(files)
@@ -114,7 +126,7 @@ def _memory_file(stack: ExitStack, name: str) -> BinaryIO:
     return stack.enter_context(os.fdopen(os.memfd_create(name, 0), "w+b"))
 
 
-def _image(prefix: Path, modules: dict[str, bytes], tests: Iterable[str]) -> Image:
+def _image(prefix: Path, modules: dict[str, bytes], tests: Iterable[str], needs: Needs) -> Image:
     # The interpreter that the plugin names runs all Python of the machine.
     python = (prefix / PLUGIN).read_text(encoding="utf-8").split()[0].removeprefix("#!")
     image = Image()
@@ -122,12 +134,14 @@ def _image(prefix: Path, modules: dict[str, bytes], tests: Iterable[str]) -> Ima
     image.add(_standard_library(python), UNNEEDED)
     for path in (prefix / "opt", f"{REFERENCE}/bridge", f"{REFERENCE}/host-local"):
         image.add(str(path))
-    for name in COMMANDS:
+    for name in (*COMMANDS, *needs.commands):
         image.add(shutil.which(name) or name)
     for name in PYTEST:
         _add_distribution(image, name)
     for name in ("cni", "pyproject.toml", "tests/system", "tests/vm"):
         image.add(str(SOURCE / name))
+    for path in needs.files:
+        image.add(str(path))
     image.add_libraries()
     for name, data in modules.items():
         image.put(f"/modules/{name}.ko", data)

@@ -25,7 +25,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
             file.write(json.dumps(line | {"seconds": round(report.duration, 1)}) + "\n")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def plugin() -> Path:
     return Path(os.environ["ANYPOD_PREFIX"]) / "opt/cni/bin/anypod"
 

@@ -114,6 +114,16 @@ def as_found(status: PeerStatus) -> PeerStatus:
     return replace(status, peer=replace(status.peer, address=ip_address(status.address), interface=""))
 
 
+def links_of(found: Iterable[PeerStatus]) -> dict[str, str]:
+    """Interfaces by the link-local neighbours on them, with and without their router id; one that is up counts."""
+    links: dict[str, str] = {}
+    for status in sorted(found, key=lambda status: status.established):
+        address, _, interface = status.address.partition("%")
+        if interface:
+            links |= {address: interface, f"{address} {status.router_id}": interface}
+    return links
+
+
 async def _meet(index: int) -> None:
     """Asks all nodes on the link for an echo, and each that answers once more: whom the kernel talks to, it knows."""
     loop = asyncio.get_running_loop()

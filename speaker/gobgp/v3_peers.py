@@ -196,16 +196,6 @@ def peer_from_api(found: api.Peer, daemon: BgpGlobal, now: float) -> PeerStatus:
     )
 
 
-def links_of(found: Iterable[PeerStatus]) -> dict[str, str]:
-    """Interfaces by the link-local neighbours on them, with and without their router id; one that is up counts."""
-    links: dict[str, str] = {}
-    for status in sorted(found, key=lambda status: status.established):
-        address, _, interface = status.address.partition("%")
-        if interface:
-            links |= {address: interface, f"{address} {status.router_id}": interface}
-    return links
-
-
 def group_from_api(found: api.PeerGroup, prefixes: Iterable[str], daemon: BgpGlobal) -> DynamicPeers:
     """What ListPeerGroup tells, with the prefixes of ListDynamicNeighbor in order."""
     networks = [ip_network(prefix) for prefix in prefixes]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from protos.gobgp_v3 import gobgp_pb2 as api
 from speaker.bgp import Source
+from speaker.gobgp.policytable import GLOBAL
 from speaker.gobgp.statements import community_text
 
 if TYPE_CHECKING:
@@ -87,3 +88,16 @@ def _actions(rule: Rule) -> api.Actions:
 def _community(texts: Iterable[str]) -> api.CommunityAction | None:
     found = list(texts)
     return api.CommunityAction(type=api.CommunityAction.ADD, communities=found) if found else None
+
+
+def assignment_to_api(name: str, direction: api.PolicyDirection) -> api.PolicyAssignment:
+    """One policy for all peers, in place of those before; what it does not decide is rejected."""
+    policies = [api.Policy(name=name)]
+    return api.PolicyAssignment(
+        name=GLOBAL, direction=direction, policies=policies, default_action=api.REJECT
+    )
+
+
+def is_assigned(found: api.PolicyAssignment, name: str) -> bool:
+    """Whether this policy alone decides, and rejects what it does not name."""
+    return [policy.name for policy in found.policies] == [name] and found.default_action == api.REJECT

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
-from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 from protos.gobgp_v4 import gobgp_pb2 as api
 from protos.gobgp_v4.stub import SERVICE, GobgpStub
 from speaker.bgp import Family
 from speaker.gobgp import v4_paths, v4_peers, validate
+from speaker.gobgp.adapter import Adapter
 from speaker.gobgp.channel import (
-    NOT_STARTED,
     batches,
     call,
     collect,
     timeout_for,
     translated,
 )
-from speaker.gobgp.neighbours import Beacon, as_found, neighbour, told
-from speaker.gobgp.session import DaemonLostError, DaemonRefusedError
+from speaker.gobgp.session import DaemonRefusedError
 from speaker.gobgp.streams import Hint, Streams, events, listed
-from speaker.gobgp.v4_table import PolicyTable
+from speaker.gobgp.v4_table import PolicyTableV4
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Sequence
@@ -34,13 +31,11 @@ if TYPE_CHECKING:
         LocalPath,
         Peer,
         PeerStatus,
-        Policies,
         Prefix,
     )
     from speaker.gobgp.channel import Connection, T
     from speaker.gobgp.session import Event
 
-NOWHERE = ip_network("192.0.2.0/32")  # RFC 5737: nobody's
 # Paths in one event at most.
 EVENT_BATCH = 10_000
 _FILTER = api.WatchEventRequest.Table.Filter
@@ -48,134 +43,46 @@ _PEER_EVENT = api.WatchEventResponse.PeerEvent
 _RESET = api.ResetPeerRequest
 
 
-class GobgpV4:
+class GobgpV4(Adapter):
     """Implements `Session`. The connection becomes its own."""
 
     def __init__(self, connection: Connection) -> None:
-        self._connection = connection
         self._stub = GobgpStub(connection.calls)
+        super().__init__(connection, PolicyTableV4(self._stub))
         self._streams = Streams(connection, SERVICE)
-        self._policies = PolicyTable(self._stub)
-        self._daemon: BgpGlobal | None = None
-        # Interfaces by the link-local neighbours on them; None: not asked yet.
-        self._links: dict[str, str] | None = None
-        self._beacon = Beacon()
-        self._counting = False  # what peers are told; not before it is known how many there are
-        self._restarted: set[str] = set()
 
-    async def identity(self) -> BgpGlobal | None:
+    async def _get_bgp(self) -> BgpGlobal | None:
         answer = await call(self._stub.get_bgp, api.GetBgpRequest())
-        self._daemon = v4_peers.global_from_api(getattr(answer, "global"))  # a keyword here, a field there
-        return self._daemon
+        return v4_peers.global_from_api(getattr(answer, "global"))  # a keyword here, a field in the message
 
-    async def start(self, wanted: BgpGlobal) -> None:
-        validate.check_global(wanted)
-        if await self._has_table():
-            raise DaemonLostError("it says that it was never started, and has a table")
+    async def _start_bgp(self, wanted: BgpGlobal) -> None:
         request = api.StartBgpRequest(**{"global": v4_peers.global_to_api(wanted)})
         await call(self._stub.start_bgp, request)
-        self._daemon = wanted
-
-    async def _has_table(self) -> bool:
-        """A second witness, since one wrong answer must not lead to a start that wipes the table."""
-        try:
-            await collect(self._stub.list_path, _listing(Family.IPV4, [NOWHERE]))
-        except DaemonLostError as error:
-            if NOT_STARTED in str(error):
-                return False
-            raise
-        return True
-
-    async def _started(self) -> BgpGlobal:
-        daemon = self._daemon or await self.identity()
-        if daemon is None:
-            raise DaemonLostError("it was restarted meanwhile")
-        return daemon
-
-    # ---- policies
-
-    async def holds_policies(self, wanted: Policies) -> bool:
-        return await self._policies.holds(wanted)
-
-    async def set_policies(self, wanted: Policies) -> None:
-        validate.check_policies(wanted)
-        found = await self.peers()
-        links = {status.peer.interface: status.address for status in found if status.peer.interface}
-        await self._policies.put(wanted, links)
-        # A policy applies to what changes from now on; the reset judges anew what is there.
-        await self._reset("all", _RESET.DIRECTION_BOTH)
-        await self._policies.clean(wanted)
-
-    async def _reset(self, address: str, direction: api.ResetPeerRequest.Direction) -> None:
-        request = api.ResetPeerRequest(address=address, soft=True, direction=direction)
-        await call(self._stub.reset_peer, request)
 
     # ---- peers
 
-    async def peers(self) -> list[PeerStatus]:
-        daemon = await self._started()
-        request = api.ListPeerRequest(enable_advertised=self._counting)
-        listed = [answer.peer for answer in await collect(self._stub.list_peer, request)]
+    async def _reset(self, address: str, inbound: bool) -> None:
+        direction = _RESET.DIRECTION_BOTH if inbound else _RESET.DIRECTION_OUT
+        request = api.ResetPeerRequest(address=address, soft=True, direction=direction)
+        await call(self._stub.reset_peer, request)
+
+    async def _list_peers(self, daemon: BgpGlobal, counting: bool) -> tuple[list[PeerStatus], set[str]]:
+        request = api.ListPeerRequest(enable_advertised=counting)
+        found = [answer.peer for answer in await collect(self._stub.list_peer, request)]
+        waiting = {peer.state.neighbor_address for peer in found if peer.graceful_restart.local_restarting}
         async with translated():
-            read = [v4_peers.status_from_api(peer, daemon, time.time()) for peer in listed]
-        # What has no address is no peer, and the daemon's process ends when told to remove "".
-        found = [as_found(status) for status in read if status.address]
-        self._beacon.light(status.peer.interface for status in found if not status.established)
-        found, self._counting = told(found, self._counting)
-        zones = (status.address.partition("%") for status in found)
-        self._links = {address: zone for address, _, zone in zones if zone}
-        waiting = {peer.state.neighbor_address for peer in listed if peer.graceful_restart.local_restarting}
-        await self._tell_others(found, waiting)
-        return found
+            return [v4_peers.status_from_api(peer, daemon, time.time()) for peer in found], waiting
 
-    async def _tell_others(self, found: list[PeerStatus], waiting: set[str]) -> None:
-        """After its restart the daemon tells nothing until all have told it everything, and then only those that
-        restart gracefully; the others would hear nothing at all.
-        """
-        for status in found:
-            if status.peer.key in self._restarted and status.established:
-                if not status.graceful:
-                    await self._reset(status.address, _RESET.DIRECTION_OUT)
-                if status.address not in waiting:
-                    self._restarted.discard(status.peer.key)
-
-    async def add_peer(self, peer: Peer, restarting: bool) -> None:
-        validate.check_peer(peer, await self._started())
-        address = await self._meet(peer.interface) if peer.interface else ""
+    async def _add_peer(self, peer: Peer, restarting: bool, address: str) -> None:
         request = api.AddPeerRequest(peer=v4_peers.peer_to_api(peer, restarting, address))
         await call(self._stub.add_peer, request)
-        if restarting and peer.options.restart_time:
-            self._restarted.add(peer.key)
-        self._counting = False
 
-    async def _meet(self, interface: str) -> str:
-        """The address of an interface's neighbour; rules for that peer fit it from now on."""
-        address = await neighbour(interface)
-        await self._policies.join(interface, address)
-        self._links = {**(self._links or {}), address.partition("%")[0]: interface}
-        return address
+    async def _update_peer(self, peer: Peer) -> None:
+        request = api.UpdatePeerRequest(peer=v4_peers.peer_to_api(peer, restarting=False))
+        await call(self._stub.update_peer, request)
 
-    async def remove_peer(self, status: PeerStatus) -> None:
-        if status.peer.options.password:
-            await self._forget_password(status)
-        try:
-            # By its address, also where an interface names it: that is what the daemon finds it by.
-            await call(self._stub.delete_peer, api.DeletePeerRequest(address=status.address))
-        except DaemonRefusedError as error:
-            if "can't delete a peer configuration" not in str(error):
-                raise  # that text says that it is gone already
-
-    async def _forget_password(self, status: PeerStatus) -> None:
-        """DeletePeer leaves the password on the daemon's listening socket, where it would shut out the same
-        neighbour without one; a change of the peer takes it away.
-        """
-        options = replace(status.peer.options, password="", passive=True)
-        peer = v4_peers.peer_to_api(replace(status.peer, options=options), restarting=False)
-        try:
-            await call(self._stub.update_peer, api.UpdatePeerRequest(peer=peer))
-        except DaemonRefusedError as error:
-            if "doesn't exist" not in str(error):
-                raise
+    async def _delete_peer(self, address: str) -> None:
+        await call(self._stub.delete_peer, api.DeletePeerRequest(address=address))
 
     async def dynamic_peers(self) -> list[DynamicPeers]:
         daemon = await self._started()
@@ -218,9 +125,7 @@ class GobgpV4:
 
     # ---- paths
 
-    async def announce(self, paths: Collection[LocalPath]) -> None:
-        validate.check_paths(paths)
-        asn = (await self._started()).asn
+    async def _add_paths(self, paths: Collection[LocalPath], asn: int) -> None:
         await self._send([*paths], lambda path: v4_paths.path_to_api(path, asn))
 
     async def withdraw(self, prefixes: Collection[Prefix]) -> None:
@@ -237,15 +142,8 @@ class GobgpV4:
         async with translated():
             await self._stub.add_path_stream(requests, timeout=timeout_for(len(items)))
 
-    async def table(self, prefixes: Collection[Prefix] | None = None) -> list[Destination]:
-        if self._links is None:
-            await self.peers()
-        found: list[Destination] = []
-        for family in Family:
-            wanted = [prefix for prefix in prefixes or () if prefix.version == family]
-            if prefixes is None or wanted:
-                found += await self._list(family, wanted)
-        return found
+    async def _look_up(self, prefix: Prefix) -> None:
+        await collect(self._stub.list_path, _listing(Family(prefix.version), [prefix]))
 
     async def _list(self, family: Family, prefixes: list[Prefix]) -> list[Destination]:
         asn, links = (await self._started()).asn, self._links or {}
@@ -267,10 +165,6 @@ class GobgpV4:
             batch_size=EVENT_BATCH,
         )
         return events(self._streams, request, _hint)
-
-    async def close(self) -> None:
-        self._beacon.light(())
-        await self._connection.close()
 
 
 def _listing(family: Family, prefixes: Collection[Prefix]) -> api.ListPathRequest:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from protos.gobgp_v4 import gobgp_pb2 as api
 from speaker.bgp import Source
+from speaker.gobgp.policytable import GLOBAL
 from speaker.gobgp.statements import community_text
 
 if TYPE_CHECKING:
@@ -13,9 +14,6 @@ if TYPE_CHECKING:
 
     from speaker.bgp import Rule
     from speaker.gobgp.statements import NeighbourSet, PrefixSet, Program, Statement
-
-# The table that all ordinary peers share. Policies of single peers work only for clients of a route server.
-GLOBAL = "global"
 
 _ROUTE_TYPES = {
     Source.ANY: api.Conditions.ROUTE_TYPE_UNSPECIFIED,

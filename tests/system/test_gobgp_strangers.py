@@ -188,8 +188,7 @@ def test_an_interface_peer(steered: Steered, router: Frr, monkeypatch: pytest.Mo
         return neighbour_in(steered.node, interface)
 
     # The test stands outside of the node's namespace.
-    monkeypatch.setattr("speaker.gobgp.v3.neighbour", there)
-    monkeypatch.setattr("speaker.gobgp.v4.neighbour", there)
+    monkeypatch.setattr("speaker.gobgp.adapter.neighbour", there)
     monkeypatch.setattr("speaker.gobgp.neighbours.advertise", lambda link: advertise_in(steered.node, link))
     session, link = steered.session, router.link
     denied = Rule(accept=False, peers=frozenset({link}), prefixes=frozenset({exactly(OURS[1])}))

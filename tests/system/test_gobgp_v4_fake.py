@@ -24,7 +24,7 @@ from speaker.bgp import (
     SessionOptions,
     Source,
 )
-from speaker.gobgp import v4
+from speaker.gobgp import adapter
 from speaker.gobgp.connect import connect
 from speaker.gobgp.session import DaemonLostError, DaemonRefusedError
 from speaker.settings import Api
@@ -142,7 +142,7 @@ def test_an_interface_peer_is_found_added_to_its_rules_and_removed_by_address(
     async def neighbour(interface: str) -> str:
         return f"fe80::9%{interface}"
 
-    monkeypatch.setattr(v4, "neighbour", neighbour)
+    monkeypatch.setattr(adapter, "neighbour", neighbour)
     rules = Policies((LOCAL,), (Rule(accept=False, peers=frozenset({"eth7"})), LOCAL))
 
     async def run() -> None:

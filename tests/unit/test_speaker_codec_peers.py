@@ -8,7 +8,7 @@ from ipaddress import ip_address, ip_network
 from protos.gobgp_v3 import gobgp_pb2 as api
 from speaker.bgp import BgpGlobal, DynamicPeers, Family, Peer, PeerStatus, PrefixLimit, SessionOptions
 from speaker.gobgp import v3_peers as codec
-from speaker.gobgp.neighbours import told
+from speaker.gobgp.neighbours import links_of, told
 
 DAEMON = BgpGlobal(65001, "10.0.0.1")
 OPTIONS = SessionOptions(
@@ -111,7 +111,7 @@ def test_links_are_found_by_neighbour_and_router() -> None:
         status("fe80::1%eth2", "active"),
         status("10.0.0.2", "established", "10.0.0.2"),
     ]
-    links = codec.links_of(found)
+    links = links_of(found)
     assert (links["fe80::1"], links["fe80::1 10.0.0.2"]) == ("eth1", "eth1")
     assert not any(key.startswith("10.") for key in links)
 

@@ -68,7 +68,7 @@ def test_conflist_gives_a_pod_virtual_ips_by_annotation(node: Node, name: str) -
     assert (ips(node), on_lo(node, one.pod), node.links(one.pod)) == ({}, set(), {"lo"})
 
 
-@pytest.mark.parametrize("source", ["examples/speaker.toml", "README.md"])
+@pytest.mark.parametrize("source", ["examples/speaker.toml", "examples/kubernetes/speaker.toml", "README.md"])
 def test_speaker_toml_is_valid(installation: Installation, tmp_path: Path, source: str) -> None:
     file = tmp_path / "speaker.toml"
     file.write_text(shown("toml") if source == "README.md" else (ROOT / source).read_text())

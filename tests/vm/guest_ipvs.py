@@ -11,7 +11,7 @@ import pytest
 
 from tests.system import kube_checks, kube_ipvs
 from tests.system.kube_proxy import Cluster
-from tests.system.kube_rig import FAMILIES, PODS, SERVICES, Stand, feed
+from tests.system.kube_rig import FAMILIES, GATEWAY, PLAIN, PODS, SERVICES, WEB, Stand, everywhere, feed
 from tests.system.plugin_node import Node
 
 if TYPE_CHECKING:
@@ -34,8 +34,11 @@ def join(router: Node, node: Node, number: int) -> None:
             one.ip("addr", "add", address, "dev", device, "nodad")
         one.execute(one.name, "sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
         one.ip("link", "set", device, "up")
+    service = (WEB, PLAIN)[number - 1]
     for family in FAMILIES:
         node.ip("route", "add", "default", "via", ROUTER[family].format(number))
+        # As racks do with a service range that nodes announce; here each node gets another service.
+        router.ip("route", "add", service[family], "via", UPLINK[family].format(number))
         router.ip("route", "add", SUBNET[family].format(number), "via", UPLINK[family].format(number))
 
 
@@ -57,25 +60,44 @@ def balance(stand: Stand) -> None:
 
 
 @pytest.fixture(scope="module")
-def stand(plugin: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
-    folder = tmp_path_factory.mktemp("state")
-    router, *nodes = made = [Node(plugin, folder / name) for name in ("router", "first", "second")]
+def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("state")
+
+
+@pytest.fixture(scope="module")
+def router(plugin: Path, state: Path) -> Iterator[Node]:
+    """What joins the nodes, and a client outside of them."""
+    made = Node(plugin, state / "router")
+    made.up()
+    yield made
+    made.down()
+
+
+@pytest.fixture(scope="module")
+def stand(plugin: Path, state: Path, router: Node) -> Iterator[Stand]:
+    nodes = [Node(plugin, state / name) for name in ("first", "second")]
     try:
-        for one in made:
-            one.up()
         for number, node in enumerate(nodes, 1):
+            node.up()
             join(router, node, number)
-        stand = Stand(*nodes)
-        balance(stand)
-        yield stand
-        stand.close()
+        made = Stand(*nodes)
+        balance(made)
+        yield made
+        made.close()
     finally:
-        for one in made:
-            one.down()
+        for node in nodes:
+            node.down()
 
 
 def test_pods_of_both_nodes_and_a_node_reach_a_service(stand: Stand) -> None:
     kube_checks.pods_of_both_nodes_and_a_node_reach_a_service(stand)
+
+
+def test_a_client_outside_reaches_a_service_by_either_node(stand: Stand, router: Node) -> None:
+    stand.filter_bridges(on=True)
+    kube_checks.answered(stand, router.name, WEB, everywhere("a", GATEWAY))
+    other = {family: UPLINK[family].format(2) for family in FAMILIES}
+    kube_checks.answered(stand, router.name, PLAIN, everywhere("plain", other))
 
 
 def test_a_service_is_shared_between_its_pods_of_both_nodes(stand: Stand) -> None:

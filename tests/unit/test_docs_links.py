@@ -10,6 +10,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("*/README.md")])
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+# [words][label], and where the label leads.
+REFERENCE = re.compile(r"\[[^\]]*\]\[([^\]]+)\]")
+DEFINITION = re.compile(r"^\[([^\]]+)\]: (\S+)$", re.MULTILINE)
 CODE = re.compile(r"^( *)```.*?^\1```", re.MULTILINE | re.DOTALL)
 
 
@@ -27,8 +30,10 @@ def anchors(page: Path) -> set[str]:
 
 def lost(page: Path) -> list[str]:
     """The links of a page that lead nowhere."""
-    found = []
-    for link in LINK.findall(text(page)):
+    labels = dict(DEFINITION.findall(text(page)))
+    used = set(REFERENCE.findall(text(page)))
+    found = sorted(used ^ labels.keys())
+    for link in [*LINK.findall(text(page)), *labels.values()]:
         if link.startswith("https://"):
             continue
         file, _, anchor = link.partition("#")
@@ -48,8 +53,9 @@ def test_a_link_that_leads_nowhere_is_seen(tmp_path: Path) -> None:
     page.write_text(
         "# One `two`\n```\n[code](no.md)\n```\n"
         "[a](#one-two) [b](#three) [c](no.md) [d](http://example.org) [e](page.md#one-two)\n"
+        "[f][known] [g][unknown]\n\n[known]: https://example.org/\n[unused]: https://example.org/\n"
     )
-    assert lost(page) == ["#three", "no.md", "http://example.org"]
+    assert lost(page) == ["unknown", "unused", "#three", "no.md", "http://example.org"]
 
 
 def test_the_readme_lists_every_page() -> None:

@@ -28,7 +28,7 @@ from cni.attach import (
 )
 from cni.bridge import gateway_holder, with_gateway
 from cni.errors import ADDRESS_CONFLICT, ALREADY_ATTACHED, EXHAUSTED, HOST_PORT_TAKEN, CniError
-from cni.netns import SELF, enter, open_netns
+from cni.netns import SELF, enter, identity, open_netns
 from cni.network import BUILT_IN, NO_IPAM, PodAddress
 from cni.prepared import prepare_for, prepared_bridge, remembered
 from cni.request import parse_request
@@ -74,7 +74,7 @@ def add(call: Call, conf: dict[str, object], version: str) -> dict[str, object]:
     bridge = prepared_bridge(store, kernel, known, bool(request.ports))
     addition = Addition(call, known, bridge, request, store, kernel, endpoint)
     try:
-        addition.reserve(posix.fstat(netns).st_ino)
+        addition.reserve(identity(posix.fstat(netns)))
         host = addition.make(netns, conf)
         addition.stand(host)
         # From here on it stands: a runtime that ends us now has to say DEL.

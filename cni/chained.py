@@ -19,7 +19,7 @@ from cni.errors import (
     UNSUPPORTED_FIELD,
     CniError,
 )
-from cni.netns import SELF, enter, open_netns
+from cni.netns import SELF, enter, identity, open_netns
 from cni.prepared import remembered
 from cni.request import parse_request
 from cni.store import Store, state_dir
@@ -113,7 +113,7 @@ class Joining:
     def run(self, netns: int, held: list[PodAddress]) -> None:
         """Records the attachment, puts the virtual IPs into the pod, and says so."""
         if self._endpoint is not None:
-            self._reserve(self._endpoint, posix.fstat(netns).st_ino, held)
+            self._reserve(self._endpoint, identity(posix.fstat(netns)), held)
         enter(netns)
         if Kernel().link(self._call.ifname) is None:
             raise CniError(

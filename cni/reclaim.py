@@ -12,6 +12,7 @@ import posix
 import time
 
 from cni.attach import host_ifname, ifb_ifname, owner_alias
+from cni.netns import INODE, identity
 from cni.owned import all_links, delete_links
 from cni.statefile import now
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from cni.owned import OwnedLink
     from cni.store import Store
 
-    # Container, interface name, network, path and inode of the namespace, time of the ADD, plugin of the addresses,
+    # Container, interface name, network, path and identity of the namespace, time of the ADD, plugin of the addresses,
     # name of the end on the node.
     Record = tuple[str, str, str, str, int, int, str, str]
 
@@ -74,10 +75,10 @@ def _sorted(records: list[Record], links: list[OwnedLink]) -> tuple[list[Record]
     gone: list[Record] = []
     leaving = 0
     for record in records:
-        container, ifname, network, netns, inode, created, _, host = record
+        container, ifname, network, netns, known, created, _, host = record
         if not created:
             continue  # taken back before; what another plugin reserved for it ends with DEL or GC
-        left = _has_left(netns, inode, created)
+        left = _has_left(netns, known, created)
         if not host:
             # Another plugin made its links, and anypod came behind it: what is left is the namespace to go by.
             if left:
@@ -89,18 +90,22 @@ def _sorted(records: list[Record], links: list[OwnedLink]) -> tuple[list[Record]
     return gone, leaving
 
 
-def _has_left(netns: str, inode: int, created: int) -> bool:
-    """Whether the namespace is not there, or another one has its path. Inode 0: not known."""
+def _has_left(netns: str, known: int, created: int) -> bool:
+    """Whether the namespace is not there, or another one has its path. `known` is its identity, or 0."""
     try:
         found = posix.stat(netns)
     except (OSError, ValueError):
         return True
-    if inode not in (0, found.st_ino):
+    if known and known & INODE != found.st_ino & INODE:
         return True
-    # The kernel gives inode numbers out again, but what is mounted here then is younger than the attachment.
-    # Below /proc it is as old as the last look at it.
-    born = now() - (time.time_ns() - found.st_ctime_ns)
-    return born > created and not netns.startswith("/proc/")
+    # Below /proc a namespace is as old as the last look at it.
+    if netns.startswith("/proc/"):
+        return False
+    if known > INODE:
+        # Both by the clock of the moment when the namespace came to be, however that clock was set since.
+        return known != identity(found)
+    # A release before recorded the number alone. What is mounted here is younger than the attachment.
+    return now() - (time.time_ns() - found.st_ctime_ns) > created
 
 
 def _forget(store: Store, kernel: Kernel, gone: list[Record], links: list[OwnedLink]) -> int:

@@ -1,17 +1,22 @@
-"""A wall clock that jumps, by a day back or ahead, takes no pod's address and hides none that is free."""
+"""A wall clock that jumps, a day back or ahead: nothing is taken from a pod that lives, and what is free is found."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.system.anycast_rig import V4
 from tests.system.conformance_rig import encoded, refused, silent
 from tests.system.leak_rig import conf, remove_pod
+from tests.system.plugin_node import run
+from tests.system.test_plugin_anycast_chained import attachment, behind
 
 if TYPE_CHECKING:
+    from lab.installed import Installation
     from tests.system.plugin_node import Answer, Node
 
 DAY = 86400
@@ -50,3 +55,20 @@ def test_a_pod_keeps_its_address_and_one_that_is_gone_does_not(
     assert (answer.status, node.held()) == (0, {"c1": held["c0"]}), answer
     silent(jumped(node, library, seconds, "DEL", "c1", pods[1]))
     assert node.held() == {}
+
+
+@pytest.mark.parametrize("seconds", [-DAY, DAY], ids=["back", "ahead"])
+def test_anypod_gc_ends_pods_of_another_plugin_with_their_namespace_alone(
+    node: Node, library: Path, installation: Installation, seconds: int
+) -> None:
+    """They have no link of ours by which it could be told whether they live."""
+    conflist = behind(node, "bridge")
+    stays, leaves = (attachment(node, V4, container=name) for name in ("stays", "leaves"))
+    conflist.add(stays)
+    conflist.add(leaves)
+    run("ip", "netns", "del", leaves.pod)
+    node.pods.remove(leaves.pod)
+    clock = ["env", f"LD_PRELOAD={library}", f"JUMP_SECONDS={seconds}"]
+    command = [*clock, *installation.anypod, "gc", "--state-dir", str(node.state), "-o", "json"]
+    told = json.loads(node.execute(node.name, *command))
+    assert [one["name"] for one in told["removed"] if one["what"] == "attachment"] == ["leaves/eth0"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import pytest
 
@@ -11,6 +11,7 @@ from cni import reclaim
 from cni.allocation import Allocation
 from cni.attach import Kernel, host_ifname, owner_alias
 from cni.errors import UNKNOWN_CONTAINER, CniError
+from cni.netns import identity
 from cni.network import PodAddress
 from cni.reclaim import ADD_SECONDS, count_gone, holders
 from cni.release import Release
@@ -18,6 +19,7 @@ from cni.statefile import now
 from cni.store import Store
 
 if TYPE_CHECKING:
+    import posix
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -140,6 +142,28 @@ def test_a_pod_of_another_plugin_is_gone_with_its_namespace_alone(
     record = ("c1", "eth0", "pods", netns, number, now() - age, "", "")
     for links in ((), ((host_ifname("c1", "eth0"), owner_alias("pods", "c1", "eth0")),)):
         assert count_gone([record], FakeLinks(*links)) == int(gone)  # type: ignore[arg-type]
+
+
+class Stat(NamedTuple):
+    """The part of a file's status by which a namespace is known."""
+
+    st_ino: int
+    st_ctime_ns: int
+
+
+@pytest.mark.parametrize("behind", [-86400, 0, 86400])
+@pytest.mark.parametrize(("later", "gone"), [(0, False), (1 << 21, True)])
+def test_a_namespace_is_known_by_its_birth_however_the_clock_was_set_since(
+    later: int, gone: bool, behind: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another one that has its path and got its number was made at another time."""
+    wrong = time.time_ns() + behind * 10**9
+    monkeypatch.setattr(time, "time_ns", lambda: wrong)
+    monkeypatch.setattr(reclaim, "all_links", lambda fake: fake.links)
+    found = tmp_path.stat()
+    known = identity(cast("posix.stat_result", Stat(found.st_ino, found.st_ctime_ns - later)))
+    record = ("c1", "eth0", "pods", str(tmp_path), known, now() - OLD, "", "")
+    assert count_gone([record], FakeLinks()) == int(gone)  # type: ignore[arg-type]
 
 
 def test_another_plugins_reservation_keeps_its_record(store: Store) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # What IPv6 wants of every link (RFC 8200, 5).
 LEAST_MTU = 1280
-BRIDGE_FILTERS = ("bridge/bridge-nf-call-iptables", "bridge/bridge-nf-call-ip6tables")
+BRIDGE_FILTERS = {"ip": "bridge/bridge-nf-call-iptables", "ip6": "bridge/bridge-nf-call-ip6tables"}
 SHOWN = 10
 
 
@@ -177,17 +177,43 @@ def _filter(facts: Facts) -> Iterator[Finding]:
         )
     if not dropping:
         yield Finding(Level.OK, "no packet filter drops all that is forwarded", about="nftables")
-    called = [key for key in BRIDGE_FILTERS if facts.sysctls.get(key) == "1"]
+    yield from _bridge_filter(
+        facts, {one.family for one in facts.chains if one.is_kube_proxys}, bool(dropping)
+    )
+
+
+def _bridge_filter(facts: Facts, proxied: set[str], dropping: bool) -> Iterator[Finding]:
+    """`proxied`: the families in which kube-proxy has its rules, "ip" and "ip6"."""
+    called = {family for family, key in BRIDGE_FILTERS.items() if facts.sysctls.get(key) == "1"}
     if called and dropping:
         yield Finding(
             Level.WARNING,
             "packets between pods on one bridge go through that filter, too (bridge netfilter is on)",
-            "sysctl -w net.bridge.bridge-nf-call-iptables=0, unless kube-proxy in iptables mode needs it",
+            "sysctl -w net.bridge.bridge-nf-call-iptables=0, unless kube-proxy needs it",
             "bridge-netfilter",
         )
-    elif facts.sysctls.get(BRIDGE_FILTERS[0]) is not None:
-        state = "on, as kube-proxy in iptables mode needs it" if called else "off"
+    elif proxied - called:
+        settings = " ".join(
+            f"net.{BRIDGE_FILTERS[one].replace('/', '.')}=1" for one in sorted(proxied - called)
+        )
+        yield Finding(
+            Level.WARNING,
+            "kube-proxy's rules do not see what pods on one bridge send each other (bridge netfilter is off): no answer"
+            " comes from a service whose pod is on the same node",
+            f"modprobe br_netfilter && sysctl -w {settings}, or set masqueradeAll for kube-proxy",
+            "bridge-netfilter",
+        )
+    elif facts.sysctls.get(BRIDGE_FILTERS["ip"]) is not None:
+        state = "on, as kube-proxy needs it" if called else "off"
         yield Finding(Level.OK, f"bridge netfilter is {state}", about="bridge-netfilter")
+    for one in () if isinstance(facts.conflists, str) else facts.conflists:
+        if proxied & called and one.compiled and not (one.compiled.chained or one.compiled.hairpin):
+            yield Finding(
+                Level.WARNING,
+                f"{one.name}: its pods do not reach themselves by a service of kube-proxy's, without hairpinMode",
+                f'set "hairpinMode": true in {one.name} and make the pods anew',
+                "bridge-netfilter",
+            )
 
 
 def _neighbours(facts: Facts, state: State) -> Iterator[Finding]:

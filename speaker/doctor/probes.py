@@ -11,7 +11,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from speaker.doctor.values import Chain, Dial, Fit, Groups
+from speaker.doctor.values import KUBE_PROXY_CHAIN, Chain, Dial, Fit, Groups
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,7 +55,7 @@ def gobgpd_version() -> str:
 
 
 def chains() -> list[Chain] | str:
-    """The base chains of the packet filter; not their rules, of which there may be many thousands."""
+    """The base chains of the packet filter, and kube-proxy's; not their rules, of which there may be many thousands."""
     text = run("nft", "-j", "list", "chains")
     if not text:
         return "nft is not there, or does not answer"
@@ -64,9 +64,9 @@ def chains() -> list[Chain] | str:
     except (KeyError, TypeError, ValueError):
         return "nft says what is not understood"
     return [
-        Chain(one["family"], one["table"], one["name"], one["hook"], one.get("policy", "accept"))
+        Chain(one["family"], one["table"], one["name"], one.get("hook", ""), one.get("policy", "accept"))
         for one in found
-        if "hook" in one
+        if "hook" in one or one["name"] == KUBE_PROXY_CHAIN
     ]
 
 

@@ -98,15 +98,23 @@ class Conflist:
     compiled: Network | None = None
 
 
+# By them kube-proxy is known: by the chain in its iptables and IPVS mode, by the table in its nftables mode.
+KUBE_PROXY_CHAIN, KUBE_PROXY_TABLE = "KUBE-SERVICES", "kube-proxy"
+
+
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """A base chain of the packet filter."""
+    """A chain of the packet filter; without a hook where only others lead to it."""
 
     family: str
     table: str
     name: str
     hook: str
     policy: str
+
+    @property
+    def is_kube_proxys(self) -> bool:
+        return self.name == KUBE_PROXY_CHAIN or self.table == KUBE_PROXY_TABLE
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ The nodes, their speakers and the rack between them are the lab's.
 
 from __future__ import annotations
 
+import json
 import subprocess
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from lab.plan import SERVICE_RANGES
 from lab.topology import RackKind
 from tests.system import kube_checks
 from tests.system.kube_rig import (
+    CONFLIST,
     EXAMPLES,
     FAMILIES,
     GATEWAY,
@@ -32,6 +34,7 @@ from tests.system.traffic import ask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from lab.rig import Lab
 
@@ -127,6 +130,25 @@ def test_what_is_sent_to_no_service_ends_at_the_first_node(mode: str, lab: Lab, 
         assert stand.answers(stand.b.namespace, WEB) == everywhere("a", stand.b.addresses)
 
 
+@pytest.mark.usefixtures("mode")
+@pytest.mark.parametrize("on", [False, True], ids=["past the filter", "through the filter"])
+def test_doctor_tells_what_kube_proxy_needs(lab: Lab, stand: Stand, tmp_path: Path, on: bool) -> None:
+    stand.filter_bridges(on)
+    conflist = tmp_path / "10-pods.conflist"
+    conflist.write_text(CONFLIST.read_text().replace('"hairpinMode": true,', ""))
+    node = stand.nodes[0]
+    argv = [*lab.installation.anypod, "doctor", "-o", "json", "--conflists", str(tmp_path)]
+    shown = subprocess.run(
+        ["ip", "netns", "exec", node.name, *argv, "--state-dir", str(node.state)],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+    ).stdout
+    found = [one for one in json.loads(shown) if one["about"] == "bridge-netfilter" and one["level"] != "ok"]
+    assert [("hairpinMode" if on else "br_netfilter") in one["fix"] for one in found] == [True]
+
+
 @contextmanager
 def ending_it(stand: Stand) -> Iterator[None]:
     """With the example's rules for the service ranges on both nodes."""
@@ -143,7 +165,7 @@ def travels_in_circles(client: str) -> bool:
     """Whether a packet to an address without a service is passed on until its time to live is over."""
     pings = [
         subprocess.run(
-            ["ip", "netns", "exec", client, "ping", "-c1", "-W1", UNUSED[family]],
+            ["ip", "netns", "exec", client, "ping", "-c1", "-W2", UNUSED[family]],
             check=False,
             capture_output=True,
             text=True,

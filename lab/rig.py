@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from lab.installed import Installation
 
 HOME = Path("/run/anypod-lab")
+# One of the settings that a lab makes in its namespaces.
+SETTINGS = "/proc/sys/net/ipv4/conf/default/rp_filter"
 NETNS_WAS_ABSENT = "netns-directory-was-absent"  # a note in HOME: the last lab takes /run/netns away again
 
 
@@ -183,6 +185,10 @@ def require(rack: RackKind) -> None:
     """Refuses to go on where no lab with such a rack can be made."""
     if os.geteuid() != 0:
         raise LabError("the lab makes network namespaces and needs root; run it with sudo")
+    if not os.access(SETTINGS, os.W_OK):
+        raise LabError(
+            f"{SETTINGS} can't be written, as in most containers; run the lab on a machine or in a privileged container"
+        )
     daemons.require(rack)
 
 

@@ -121,6 +121,15 @@ def test_pod_that_hangs_is_left_out_until_it_goes_on(stage: Stage) -> None:
     answered_by(stage, service, {NODE, OTHER})
 
 
+def test_pod_whose_process_is_killed_is_left_out_before_any_del(stage: Stage) -> None:
+    service = stage.service("plain")
+    pod = stage.pods[stage.add(service, NODE, check=HANG_CHECK)]
+    stage.add(service, OTHER)
+    answered_by(stage, service, {NODE, OTHER})
+    service.server(pod).signal(signal.SIGKILL)
+    answered_by(stage, service, {OTHER})
+
+
 def test_pod_that_says_it_is_not_well_is_left_out_until_it_is(stage: Stage, both: Service) -> None:
     pod = next(pod for pod in stage.pods if pod.startswith(NODE))
     file = both.health_file(stage.pods[pod])

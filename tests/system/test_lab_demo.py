@@ -247,3 +247,14 @@ def test_root_is_needed_and_said(monkeypatch: pytest.MonkeyPatch, lab_name: str,
     assert done.exit_code == 1
     assert "run it with sudo" in done.output
     assert len(done.output.splitlines()) == 1
+
+
+def test_a_container_that_can_not_hold_a_lab_is_said(monkeypatch: pytest.MonkeyPatch, lab_name: str) -> None:
+    """A root that may not set forwarding, where the demo would stop in the middle of its first step."""
+    with monkeypatch.context() as changed:
+        changed.setattr(rig, "SETTINGS", "/proc/version")
+        changed.setattr(os, "access", lambda path, _mode: path != "/proc/version")
+        done = CliRunner().invoke(lab_commands, ["demo", "--name", lab_name])
+    assert done.exit_code == 1
+    assert "privileged container" in done.output
+    assert len(done.output.splitlines()) == 1

@@ -2,5 +2,5 @@
 
 import os
 
-# grpc reads it when it is loaded: what a pod's server says would go to the log as it came.
+# grpc reads it when it is loaded: what a server says would go to the log as it came.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")

@@ -8,27 +8,38 @@ asks again by grpc, which knows all errors.
 from __future__ import annotations
 
 import asyncio
-import struct
 from typing import TYPE_CHECKING, Generic, TypeVar
+
+from speaker.http2.frames import (
+    ACK,
+    CONTINUATION,
+    END_HEADERS,
+    END_STREAM,
+    FIRST_WINDOW,
+    GOAWAY,
+    HEADER_TABLE_SIZE,
+    HEADERS,
+    INITIAL_WINDOW_SIZE,
+    MESSAGE,
+    PADDED,
+    PING,
+    RST_STREAM,
+    SETTINGS,
+    STREAM,
+    WINDOW_UPDATE,
+    BrokenError,
+    Frames,
+    call,
+    frame,
+    settings,
+    unpadded,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
 T = TypeVar("T")
 
-_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-_FRAME = struct.Struct(">HBBBI")  # length in 16 + 8 bits, type, flags, stream
-_MESSAGE = struct.Struct(">BI")  # compressed or not, length
-_SETTING = struct.Struct(">HI")
-DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 0, 1, 3, 4, 6, 7, 8, 9
-ACK = END_STREAM = 0x1
-END_HEADERS = 0x4
-PADDED = 0x8
-_HEADER_TABLE_SIZE, _INITIAL_WINDOW_SIZE = 1, 4
-_STREAM = 1
-_LARGEST_FRAME = 16384
-# What a peer takes before it says more; a request is never larger.
-FIRST_WINDOW = 65535
 WINDOW = (1 << 31) - 1
 # Bytes after which the daemon is told that there is room again.
 _RENEW = 1 << 29
@@ -45,52 +56,26 @@ class UnclearError(Exception):
     """The call did not end as one that went through; who wants to know why asks by grpc."""
 
 
-def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
-    """RFC 9113, 4.1."""
-    size = len(payload)
-    return _FRAME.pack(size >> 8, size & 0xFF, kind, flags, stream) + payload
-
-
-def _text(text: str) -> bytes:
-    """RFC 7541, 5.2: shorter than 127 bytes, and not compressed."""
-    return bytes((len(text),)) + text.encode()
-
-
 def opening(path: str, request: bytes) -> bytes:
     """All that is sent to make the call. The server may not refer to headers of before: there is no table for them."""
-    settings = _SETTING.pack(_HEADER_TABLE_SIZE, 0) + _SETTING.pack(_INITIAL_WINDOW_SIZE, WINDOW)
-    headers = (
-        b"\x83\x86"  # :method POST, :scheme http (RFC 7541, appendix A)
-        + (b"\x04" + _text(path))
-        + (b"\x01" + _text("localhost"))
-        + (b"\x0f\x10" + _text("application/grpc"))
-        + (b"\x00" + _text("te") + _text("trailers"))
-    )
-    body = _MESSAGE.pack(0, len(request)) + request
-    if len(body) > FIRST_WINDOW:
+    if MESSAGE.size + len(request) > FIRST_WINDOW:
         raise UnclearError("the request is too large")
-    pieces = [body[start : start + _LARGEST_FRAME] for start in range(0, len(body), _LARGEST_FRAME)]
-    frames = [frame(DATA, 0, _STREAM, piece) for piece in pieces[:-1]]
-    return b"".join(
-        (
-            _PREFACE,
-            frame(SETTINGS, 0, 0, settings),
-            frame(WINDOW_UPDATE, 0, 0, (WINDOW - FIRST_WINDOW).to_bytes(4, "big")),
-            frame(HEADERS, END_HEADERS, _STREAM, headers),
-            *frames,
-            frame(DATA, END_STREAM, _STREAM, pieces[-1]),
-        )
+    more = frame(WINDOW_UPDATE, 0, 0, (WINDOW - FIRST_WINDOW).to_bytes(4, "big"))
+    return (
+        settings({HEADER_TABLE_SIZE: 0, INITIAL_WINDOW_SIZE: WINDOW})
+        + more
+        + call(path, "localhost", request, {})
     )
 
 
-class Call(asyncio.Protocol, Generic[T]):
+class Call(asyncio.Protocol, Frames, Generic[T]):
     """A call's connection. `read` makes a value of each message."""
 
     def __init__(self, path: str, request: bytes, read: Callable[[bytes], T], largest: int) -> None:
+        super().__init__()
         self._opening = opening(path, request)
         self._read = read
         self._largest = largest
-        self._rest = b""  # of a frame
         self._body = bytearray()  # of a message
         self._headers = b""
         self._closing = False  # the headers are the last
@@ -101,7 +86,6 @@ class Call(asyncio.Protocol, Generic[T]):
         self._moment_ends = 0.0
         self._news = asyncio.Event()
         self._end: Exception | None = None
-        self._over = False
 
     async def bunches(self) -> AsyncIterator[list[T]]:
         """What the messages say, in bunches as they come, until the server has ended the call."""
@@ -137,7 +121,9 @@ class Call(asyncio.Protocol, Generic[T]):
 
     def data_received(self, data: bytes) -> None:
         try:
-            self._frames(self._rest + data if self._rest else data)
+            self._frames(data)
+        except BrokenError as error:
+            self._finish(UnclearError(str(error)))
         except Exception as error:  # noqa: BLE001 - raised where the stream is read
             self._finish(error)
         if self._values:
@@ -165,54 +151,39 @@ class Call(asyncio.Protocol, Generic[T]):
 
     # ---- frames and messages
 
-    def _frames(self, data: bytes) -> None:
-        offset, end, unpack = 0, len(data), _FRAME.unpack_from
-        while end - offset >= _FRAME.size and not self._over:
-            high, low, kind, flags, stream = unpack(data, offset)
-            following = offset + _FRAME.size + (high << 8 | low)
-            if following > end:
-                break
-            payload = data[offset + _FRAME.size : following]
-            offset = following
-            if kind == DATA:
-                self._data(payload, flags)
-            else:
-                self._control(kind, flags, stream, payload)
-        self._rest = data[offset:]
-
-    def _data(self, payload: bytes, flags: int) -> None:
+    def _data(self, payload: bytes, flags: int, stream: int) -> None:  # noqa: ARG002
         self._room -= len(payload)
         if self._room <= 0:
             self._renew()
         if flags & PADDED:
-            payload = payload[1 : len(payload) - payload[0]]
-        if not self._body and len(payload) >= _MESSAGE.size:
-            compressed, size = _MESSAGE.unpack_from(payload)
-            if size == len(payload) - _MESSAGE.size and not compressed:  # as a rule
-                self._values.append(self._read(payload[_MESSAGE.size :]))
+            payload = unpadded(payload)
+        if not self._body and len(payload) >= MESSAGE.size:
+            compressed, size = MESSAGE.unpack_from(payload)
+            if size == len(payload) - MESSAGE.size and not compressed:  # as a rule
+                self._values.append(self._read(payload[MESSAGE.size :]))
                 return
         self._body += payload
         self._messages()
 
     def _messages(self) -> None:
         body, offset = self._body, 0
-        while len(body) - offset >= _MESSAGE.size:
-            compressed, size = _MESSAGE.unpack_from(body, offset)
+        while len(body) - offset >= MESSAGE.size:
+            compressed, size = MESSAGE.unpack_from(body, offset)
             if compressed:
                 raise UnclearError("a message is compressed, and nobody asked for that")
             if size > self._largest:
                 raise UnclearError(f"a message is larger than max ({size} vs. {self._largest})")
-            following = offset + _MESSAGE.size + size
+            following = offset + MESSAGE.size + size
             if following > len(body):
                 break
-            self._values.append(self._read(bytes(body[offset + _MESSAGE.size : following])))
+            self._values.append(self._read(bytes(body[offset + MESSAGE.size : following])))
             offset = following
         del body[:offset]
 
     def _renew(self) -> None:
         more = (_RENEW - self._room).to_bytes(4, "big")
         self._room = _RENEW
-        self._send(frame(WINDOW_UPDATE, 0, 0, more) + frame(WINDOW_UPDATE, 0, _STREAM, more))
+        self._send(frame(WINDOW_UPDATE, 0, 0, more) + frame(WINDOW_UPDATE, 0, STREAM, more))
 
     def _send(self, data: bytes) -> None:
         if self._transport is not None:
@@ -221,7 +192,7 @@ class Call(asyncio.Protocol, Generic[T]):
     def _control(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
         if kind in {SETTINGS, PING} and not flags & ACK:
             self._send(frame(kind, ACK, 0, payload if kind == PING else b""))
-        elif kind in {HEADERS, CONTINUATION} and stream == _STREAM:
+        elif kind in {HEADERS, CONTINUATION} and stream == STREAM:
             self._headers += payload
             self._closing = self._closing or (kind == HEADERS and bool(flags & END_STREAM))
             if flags & END_HEADERS:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.system.gobgp_rig import wait
 from tests.system.probe_rig import LATE, LOCAL, LOCAL6, OK, VIP, VIP6, said
 
 if TYPE_CHECKING:
-    import socket
+    from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.system.probe_rig import Probes
 
@@ -18,6 +24,38 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="module")
 def health_server(probes: Probes) -> tuple[int, int]:
     return probes.grpc_server()
+
+
+@pytest.fixture
+def containerd(tmp_path: Path) -> Iterator[Path]:
+    """The socket of a server written in Go that knows the health protocol."""
+    place = tmp_path / "socket"
+    (tmp_path / "config.toml").write_text(
+        f"""
+version = 2
+root = "{tmp_path}/root"
+state = "{tmp_path}/state"
+disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.internal.v1.opt"]
+[grpc]
+  address = "{place}"
+[ttrpc]
+  address = "{tmp_path}/ttrpc"
+"""
+    )
+    argv = ["unshare", "--net", "--mount", "containerd", "--config", str(tmp_path / "config.toml")]
+    with (tmp_path / "log").open("wb") as log, subprocess.Popen(argv, stdout=log, stderr=log) as process:
+        try:
+            wait("containerd", place.exists)
+            yield place
+        finally:
+            process.kill()
+
+
+def pump(one: socket.socket, other: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := one.recv(4096):
+            other.sendall(data)
+        other.shutdown(socket.SHUT_WR)
 
 
 @pytest.mark.parametrize(
@@ -63,8 +101,22 @@ def test_grpc_where_there_is_none(probes: Probes, answer: bytes) -> None:
     assert said(probes.ask(f"grpc://:{probes.serve(handle)}")) == "no gRPC server answers"
 
 
-def test_a_goaway_that_grpc_does_not_know_ends_nobody(probes: Probes) -> None:
-    """HTTP_1_1_REQUIRED, 13, is in the RFC and not in grpc 1.85: it aborted the process."""
+def test_a_server_in_go(probes: Probes, containerd: Path) -> None:
+    """Its headers are in Huffman code."""
+
+    def handle(connection: socket.socket) -> None:
+        with socket.socket(socket.AF_UNIX) as server, ThreadPoolExecutor() as pool:
+            server.connect(str(containerd))
+            pool.submit(pump, server, connection)
+            pump(connection, server)
+
+    port = probes.serve(handle)
+    assert said(probes.ask(f"grpc://:{port}")) == "healthy"
+    assert said(probes.ask(f"grpc://:{port}/nobody")) == "gRPC NOT_FOUND: unknown service"
+
+
+def test_a_goaway_with_a_code_that_grpc_does_not_know(probes: Probes) -> None:
+    """HTTP_1_1_REQUIRED, 13, is in the RFC and not in grpc 1.85, whose process it would end."""
 
     def handle(connection: socket.socket) -> None:
         connection.recv(4096)

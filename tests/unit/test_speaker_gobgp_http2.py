@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from speaker.gobgp import http2
-from speaker.gobgp.http2 import ACK, DATA, END_HEADERS, END_STREAM, HEADERS, Call, UnclearError, frame
+from speaker.gobgp.http2 import Call, UnclearError
+from speaker.http2 import frames
+from speaker.http2.frames import ACK, DATA, END_HEADERS, END_STREAM, HEADERS, frame
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -68,13 +70,13 @@ def heard(pieces: Iterable[bytes], largest: int = 1000) -> tuple[list[bytes], Ex
 
 ANSWER = b"".join(
     (
-        frame(http2.SETTINGS, 0, 0, b"\0\3\0\0\0d"),
-        frame(http2.SETTINGS, ACK, 0),
+        frame(frames.SETTINGS, 0, 0, b"\0\3\0\0\0d"),
+        frame(frames.SETTINGS, ACK, 0),
         frame(HEADERS, END_HEADERS, 1, b"\x88"),
         frame(DATA, 0, 1, told(b"one")),
-        frame(http2.PING, 0, 0, b"12345678"),
+        frame(frames.PING, 0, 0, b"12345678"),
         frame(DATA, 0, 1, told(b"two") + told(b"")[:3]),
-        frame(DATA, http2.PADDED, 1, b"\2" + told(b"")[3:] + told(b"four") + b"\0\0"),
+        frame(DATA, frames.PADDED, 1, b"\2" + told(b"")[3:] + told(b"four") + b"\0\0"),
         frame(HEADERS, END_STREAM | END_HEADERS, 1, FINE),
     )
 )
@@ -85,7 +87,7 @@ def test_messages_however_they_are_cut(size: int) -> None:
     pieces = [ANSWER[start : start + size] for start in range(0, len(ANSWER), size)]
     found, error, transport = heard(pieces)
     assert (found, error) == ([b"one", b"two", b"", b"four"], None)
-    assert transport.sent.endswith(frame(http2.SETTINGS, ACK, 0) + frame(http2.PING, ACK, 0, b"12345678"))
+    assert transport.sent.endswith(frame(frames.SETTINGS, ACK, 0) + frame(frames.PING, ACK, 0, b"12345678"))
     assert transport.aborted
 
 
@@ -97,12 +99,13 @@ HEADER = frame(HEADERS, END_HEADERS, 1, b"\x88")
     [
         (frame(HEADERS, END_STREAM | END_HEADERS, 1, REFUSED), "did not go through"),
         (frame(DATA, 0, 1, told(b"x")[:3]) + frame(HEADERS, 5, 1, FINE), "did not go through"),
-        (frame(http2.RST_STREAM, 0, 1, bytes(4)), "gave the call up"),
-        (frame(http2.GOAWAY, 0, 0, bytes(8)), "gave the call up"),
+        (frame(frames.RST_STREAM, 0, 1, bytes(4)), "gave the call up"),
+        (frame(frames.GOAWAY, 0, 0, bytes(8)), "gave the call up"),
         (frame(DATA, 0, 1, b"\1" + told(b"x")[1:]), "compressed"),
         (frame(DATA, 0, 1, told(bytes(1001))[:20]), "larger than max"),
         (b"", "closed the connection"),
-        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "closed the connection"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "a frame of 4740180 bytes"),
+        (frame(DATA, frames.PADDED, 1, b"\7abc"), "more padding"),
     ],
 )
 def test_an_end_that_is_not_clear_is_told_behind_what_came_before(rest: bytes, words: str) -> None:
@@ -152,4 +155,4 @@ def test_a_request_goes_in_frames_that_any_server_takes() -> None:
         data = data[9 + size :]
     assert lengths == [(16384, 0), (16384, 0), (40_005 - 2 * 16384, END_STREAM)]
     with pytest.raises(UnclearError, match="too large"):
-        http2.opening("/s/M", bytes(http2.FIRST_WINDOW))
+        http2.opening("/s/M", bytes(frames.FIRST_WINDOW))

@@ -114,16 +114,15 @@ class NetlinkSocket:
         self._sequence += 1
         return message[:8] + _SEQUENCE.pack(self._sequence) + message[12:]
 
-    def _messages(self, apart_from: int = -1) -> Iterator[tuple[int, int, int, bytes]]:
-        """One datagram's messages as (type, flags, sequence, payload), without those of one port."""
+    def _messages(self) -> Iterator[tuple[int, int, int, bytes]]:
+        """One datagram's messages as (type, flags, sequence, payload)."""
         data = self._socket.recv(BUFFER)
         offset = 0
         while offset + HEADER.size <= len(data):
-            length, kind, flags, sequence, port = HEADER.unpack_from(data, offset)
+            length, kind, flags, sequence, _ = HEADER.unpack_from(data, offset)
             if length < HEADER.size:
                 return
-            if port != apart_from:
-                yield kind, flags, sequence, data[offset + HEADER.size : offset + length]
+            yield kind, flags, sequence, data[offset + HEADER.size : offset + length]
             offset += (length + 3) & ~3
 
     def request_each(self, messages: Sequence[bytes]) -> list[NetlinkError | None]:
@@ -261,9 +260,9 @@ class NetlinkSocket:
                     return found, interrupted
                 found.append((kind, payload))
 
-    def receive(self, apart_from: int = -1) -> list[tuple[int, bytes]]:
-        """One datagram of a subscription as (type, payload) pairs, without what a socket of that port caused."""
-        return [(kind, payload) for kind, _, _, payload in self._messages(apart_from)]
+    def receive(self) -> list[tuple[int, bytes]]:
+        """One datagram of a subscription as (type, payload) pairs."""
+        return [(kind, payload) for kind, _, _, payload in self._messages()]
 
 
 def attributes(payload: bytes, offset: int) -> dict[int, bytes]:

@@ -64,7 +64,8 @@ def run_speaker(load: Callable[[], Config], log_level: str) -> int:
 
 def _with_kernel(load: Callable[[], Config], config: Config) -> int:
     try:
-        fib, vips = Fib(config.kernel), VipTable(config)
+        fib = Fib(config.kernel)
+        vips = VipTable(config, fib.port)
     except OSError as error:
         log.error("no netlink socket", reason=error)
         return 1

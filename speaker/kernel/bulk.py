@@ -7,9 +7,6 @@ the batch are answered; a refusal carries the number of its message.
 from __future__ import annotations
 
 import struct
-import sys
-from _socket import SOL_SOCKET
-from array import array
 from typing import TYPE_CHECKING
 
 from cni.netlink import BATCH, HEADER, NLM_F_ACK, NLMSG_ERROR, NetlinkSocket, _error
@@ -23,20 +20,11 @@ if TYPE_CHECKING:
     from speaker.desired import KernelRoute
     from speaker.settings import Kernel
 
-SO_ATTACH_FILTER = 26
 _FLAGS = struct.Struct("=H")
 _CODE = struct.Struct("=i")
 _SEQUENCE = struct.Struct("=I")
 # Header, struct rtmsg, and the header of RTA_DST, which comes first.
 _BEFORE = HEADER.size + 12 + 4
-_INSTRUCTION = struct.Struct("=HBBI")
-_PROGRAM = struct.Struct("@HP")
-_LOAD_WORD, _IF_EQUAL, _RETURN = (
-    0x20,
-    0x15,
-    0x06,
-)  # BPF_LD|BPF_W|BPF_ABS, BPF_JMP|BPF_JEQ|BPF_K, BPF_RET|BPF_K
-_PORT = 12  # offset in struct nlmsghdr
 
 
 class BulkSocket(NetlinkSocket):
@@ -67,21 +55,6 @@ class BulkSocket(NetlinkSocket):
                     if code:
                         verdicts[index] = _error(code, flags, payload, index)
                     done = done or sequence == last
-
-    def ignore(self, port: int) -> None:
-        """From now on this subscription is not told what the socket of that port causes."""
-        # A filter sees words in network order.
-        wanted = int.from_bytes(port.to_bytes(4, sys.byteorder), "big")
-        program = (
-            (_LOAD_WORD, 0, 0, _PORT),
-            (_IF_EQUAL, 0, 1, wanted),
-            (_RETURN, 0, 0, 0),
-            (_RETURN, 0, 0, 0xFFFFFFFF),
-        )
-        code = array("B", b"".join(_INSTRUCTION.pack(*step) for step in program))
-        self._socket.setsockopt(
-            SOL_SOCKET, SO_ATTACH_FILTER, _PROGRAM.pack(len(program), code.buffer_info()[0])
-        )
 
 
 class Messages:

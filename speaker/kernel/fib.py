@@ -23,6 +23,7 @@ from speaker.kernel.fibcodec import (
     prefix_of,
     rejects,
 )
+from speaker.kernel.subscription import Subscription
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -52,7 +53,7 @@ class Fib:
         self._kernel = kernel
         self._left: list[Kernel] = []
         self._socket = BulkSocket()
-        self._events = BulkSocket(GROUPS, timeout=0.0)
+        self._events = Subscription(GROUPS)
         self._events.ignore(self._socket.port)
         self._links: list[Link] = []
         self._messages = Messages(kernel, self._index_of)
@@ -66,6 +67,11 @@ class Fib:
     def fileno(self) -> int:
         """Readable when `changed` should be called."""
         return self._events.fileno()
+
+    @property
+    def port(self) -> int:
+        """What the kernel calls the socket that writes."""
+        return self._socket.port
 
     def close(self) -> None:
         """Gives the sockets back; the routes stay."""

@@ -32,15 +32,15 @@ ROUNDS = 3
 
 
 class VipTable:
-    """One table of the network namespace in which this object is made."""
+    """One table of the network namespace in which this object is made. `learned`: port of the other routes' writer."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, learned: int = 0) -> None:
         self._rules = Rules(config.anycast, nexthop.HEAVIEST)
         self._table = config.kernel.table
         self._left: list[tuple[int, int]] = []  # protocols and tables that were ours before
         self._socket = NetlinkSocket()
-        self._watch = VipWatch(self._socket.port)
-        self._writer = VipWriter(self._socket, self._watch.collect)
+        self._watch = VipWatch(self._socket.port, learned)
+        self._writer = VipWriter(self._socket)
         self._hops = NextHops(self._socket, self._writer.send)
         self._stale = True  # what is held has to be read
         self._tried = False  # which groups the kernel takes

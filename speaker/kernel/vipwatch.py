@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from cni import nexthop, rtnl
 from cni.link import Link
-from cni.netlink import NetlinkSocket
 from speaker.kernel.fibcodec import is_direct
+from speaker.kernel.subscription import HOST_LENGTHS, Subscription
 from speaker.kernel.vipcodec import key_of
 from speaker.kernel.vipgroups import VipsHeld
 
@@ -26,17 +26,20 @@ GROUPS = (
 )
 # Datagrams read in one go; what remains makes the descriptor readable again.
 EVENTS = 1000
-HOST_LENGTHS = (32, 128)
 
 
 class VipWatch:
-    """A subscription. What the socket of port `own` causes is no news."""
+    """A subscription. What the socket of port `own` causes is no news, nor what that of `learned` does (0: none).
 
-    def __init__(self, own: int) -> None:
-        self._own = own
-        self._events = NetlinkSocket(GROUPS, timeout=0.0)
-        self._news: list[tuple[int, bytes]] = []
-        self._lost = False
+    But for routes to single addresses: one may have stood in a VIP's place.
+    """
+
+    def __init__(self, own: int, learned: int) -> None:
+        self._events = Subscription(GROUPS)
+        if learned:
+            self._events.ignore_two(own, learned)
+        else:
+            self._events.ignore(own)
         self.held = VipsHeld()
         self.protocol = 0
         self.table = 0
@@ -52,23 +55,18 @@ class VipWatch:
         """Gives the socket back."""
         self._events.close()
 
-    def collect(self) -> None:
-        """Empties the subscription, which overflows where much is written and nobody reads."""
+    def changed(self) -> bool:
+        """Empties the subscription; whether what is held may no longer be true."""
+        dirty = False
         for _ in range(EVENTS):
             try:
-                self._news += self._events.receive(apart_from=self._own)
+                messages = self._events.receive()
             except BlockingIOError:
-                return
+                break
             except OSError:
-                self._lost = True  # ENOBUFS
-                return
-
-    def changed(self) -> bool:
-        """Whether, after what was collected, what is held may no longer be true."""
-        self.collect()
-        news, self._news = self._news, []
-        lost, self._lost = self._lost, False
-        return lost or any(self._matters(kind, payload) for kind, payload in news)
+                return True  # ENOBUFS: messages were lost
+            dirty = dirty or any(self._matters(kind, payload) for kind, payload in messages)
+        return dirty
 
     def _matters(self, kind: int, payload: bytes) -> bool:
         if kind in {nexthop.RTM_NEWNEXTHOP, nexthop.RTM_DELNEXTHOP}:

@@ -6,12 +6,11 @@ import errno
 from typing import TYPE_CHECKING
 
 from cni import nexthop, rtnl
-from cni.netlink import BATCH
 from speaker import log
 from speaker.kernel.vipcodec import explain_vip, group_body, route_to_kernel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from cni.netlink import NetlinkError, NetlinkSocket
     from speaker.bgp import Prefix
@@ -22,11 +21,10 @@ GONE = {errno.ESRCH, errno.ENOENT}
 
 
 class VipWriter:
-    """Writes with this protocol number into this table. `between` is called every few hundred messages."""
+    """Writes with this protocol number into this table."""
 
-    def __init__(self, socket: NetlinkSocket, between: Callable[[], object]) -> None:
+    def __init__(self, socket: NetlinkSocket) -> None:
         self._socket = socket
-        self._between = between
         self.protocol = 0
         self.table = 0
 
@@ -109,8 +107,4 @@ class VipWriter:
 
     def send(self, messages: Sequence[bytes]) -> list[NetlinkError | None]:
         """The kernel's verdict on each."""
-        verdicts: list[NetlinkError | None] = []
-        for start in range(0, len(messages), BATCH):
-            verdicts += self._socket.request_each(messages[start : start + BATCH])
-            self._between()
-        return verdicts
+        return self._socket.request_each(messages) if messages else []

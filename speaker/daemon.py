@@ -12,6 +12,7 @@ from speaker.inforce import InForce
 from speaker.peers import Peers
 from speaker.plan import plan_paths, same_daemon
 from speaker.policy import policies
+from speaker.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -34,9 +35,8 @@ class Daemon:
         self._in_force: Policies | None = None
         self._written = InForce(config.state_dir)
         self._peers = Peers(config)
-        self.table: dict[Prefix, Destination] = {}
-        # Counts the changes of the table; and what was wanted, when nothing was left to do.
-        self.changes = 0
+        self.table = Table()
+        # What was wanted, and what the table held, when nothing was left to do.
         self._closed: tuple[object, int, bool] = (None, 0, False)
         # There was a daemon in this boot: peers may be waiting for it to come back.
         self._lived = self._written.read() is not None
@@ -69,8 +69,7 @@ class Daemon:
 
     def forget(self) -> None:
         """Nothing that was read is true any more."""
-        self.table = {}
-        self.changes += 1
+        self.table.clear()
         self._peers.forget()
 
     async def bring(self, session: Session, wanted: Collection[LocalPath], work: Work) -> None:
@@ -78,7 +77,6 @@ class Daemon:
         if work.everything:
             await self.restore(session, wanted)
             return
-        await self.reread(session, work.prefixes)
         if work.check:
             await self.check(session, wanted)
             return
@@ -95,9 +93,9 @@ class Daemon:
         """
         restarting = await self._start(session) and self._lived
         await self._read_table(session)
-        await self._withdraw(session, plan_paths(wanted, self.table).withdraw)
+        await self._withdraw(session, plan_paths(wanted, self.table.ours).withdraw)
         await self._close_policies(session)
-        await self._announce(session, plan_paths(wanted, self.table).announce)
+        await self._announce(session, plan_paths(wanted, self.table.ours).announce)
         await self._peers.read(session)
         await self._peers.close(session, restarting)
         self._lived = True
@@ -154,59 +152,48 @@ class Daemon:
     # ---- paths
 
     async def _read_table(self, session: Session) -> None:
-        # An entry that is as it was stays the same object: the kernel's side does not look at it again.
-        table = {}
-        for found in await session.table():
-            known = self.table.get(found.prefix)
-            table[found.prefix] = known if known == found else found
-        self.table = table
-        self.changes += 1
+        self.table.replace(await session.table())
 
     def news(self, event: Event) -> set[Prefix]:
         """The prefixes to look at again: not those of which the table says that very thing, for we have done it."""
         return set(event.prefixes).difference(
-            path.prefix
-            for path in event.ours
-            if (entry := self.table.get(path.prefix)) is not None and entry.ours == path
+            path.prefix for path in event.ours if self.table.ours.get(path.prefix) == path
         )
 
     async def reread(self, session: Session, prefixes: Collection[Prefix]) -> None:
         """Looks again at these prefixes."""
         if prefixes:
-            found = {entry.prefix: entry for entry in await session.table(prefixes)}
-            self.changes += 1
-            for prefix in prefixes:
-                entry = found.get(prefix)
-                if entry is None:
-                    self.table.pop(prefix, None)
-                elif self.table.get(prefix) != entry:  # one that is as it was stays the same object
-                    self.table[prefix] = entry
+            found = await session.table(prefixes)
+            gone = set(prefixes)
+            for entry in found:
+                gone.discard(entry.prefix)
+                self.table.put(entry)
+            for prefix in gone:
+                self.table.drop(prefix)
 
     async def close_paths(self, session: Session, wanted: Collection[LocalPath]) -> None:
         """Announces and withdraws what differs; the table is told, so that nothing is written twice."""
-        if (wanted, self.changes, self.withdraws) == self._closed:
+        if (wanted, self.table.changes, self.withdraws) == self._closed:
             return
-        plan = plan_paths(wanted, self.table)
+        plan = plan_paths(wanted, self.table.ours)
         await self._announce(session, plan.announce)
         await self._withdraw(session, plan.withdraw)
-        self._closed = wanted, self.changes, self.withdraws
+        self._closed = wanted, self.table.changes, self.withdraws
 
     async def _announce(self, session: Session, paths: Collection[LocalPath]) -> None:
         if paths:
             await session.announce(paths)
-            self.changes += 1
             for path in paths:
                 before = self.table.get(path.prefix) or Destination(path.prefix, None, False, ())
-                self.table[path.prefix] = replace(before, ours=path)
+                self.table.put(replace(before, ours=path))
             log.info_each("announced", ({"prefix": path.prefix} for path in paths))
 
     async def _withdraw(self, session: Session, prefixes: Collection[Prefix]) -> None:
         if prefixes and self.withdraws:
             await session.withdraw(prefixes)
-            self.changes += 1
             for prefix in prefixes:
                 if prefix in self.table:  # it may have been forgotten meanwhile
-                    self.table[prefix] = replace(self.table[prefix], ours=None)
+                    self.table.put(replace(self.table[prefix], ours=None))
             log.info_each("withdrawn", ({"prefix": prefix} for prefix in prefixes))
 
     async def withdraw_all(self, session: Session) -> None:

@@ -10,7 +10,6 @@ if TYPE_CHECKING:
 
     from speaker.bgp import (
         BgpGlobal,
-        Destination,
         DynamicPeers,
         LocalPath,
         Peer,
@@ -29,9 +28,8 @@ class PathPlan:
     withdraw: tuple[Prefix, ...]
 
 
-def plan_paths(wanted: Collection[LocalPath], table: Mapping[Prefix, Destination]) -> PathPlan:
-    """Ours in the table against ours that should be; paths that others added do not count."""
-    found = {prefix: entry.ours for prefix, entry in table.items() if entry.ours is not None}
+def plan_paths(wanted: Collection[LocalPath], found: Mapping[Prefix, LocalPath]) -> PathPlan:
+    """Ours that should be against ours in the table."""
     kept = {path.prefix for path in wanted}
     announce = [path for path in wanted if found.get(path.prefix) != path]
     return PathPlan(

@@ -255,9 +255,11 @@ class Speaker:
 
     async def _daemon_pass(self, session: Session) -> None:
         work, self._work = self._work, Work()
-        wanted = self.wanted()
-        self.daemon.withdraws = self._pods.known
         try:
+            if not work.everything:
+                await self.daemon.reread(session, work.prefixes)
+            wanted = self.wanted()
+            self.daemon.withdraws = self._pods.known
             with self._follower.deaf():
                 await self.daemon.bring(session, wanted, work)
         except DaemonLostError as error:
@@ -295,7 +297,7 @@ class Speaker:
     def _kernel_pass(self) -> None:
         self.routes.stale.ended(self.daemon.take_ended())
         daemon, wanted, fallbacks = self.daemon, self.wanted(), self.anycast.fallbacks()
-        self._upkeep.compare(self._told(), daemon.table, daemon.changes, wanted, fallbacks)
+        self._upkeep.compare(self._told(), daemon.table, wanted, fallbacks)
         told = self._report.tell(
             standing(self.config.peers, daemon.peers, self.in_step and self.routes.complete)
         )

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 from speaker import log
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
-    from speaker.bgp import Destination, LocalPath, Prefix
+    from speaker.bgp import LocalPath, Prefix
     from speaker.kernel.fib import Fib
     from speaker.kernel.routes import Routes
     from speaker.kernel.stale import Told
+    from speaker.table import Table
 
 # Seconds. Two readings are at least so far apart, and five times as far as one takes.
 PAUSE = 0.2
@@ -30,6 +31,7 @@ class Upkeep:
         self._news = asyncio.Event()
         self._pause_ends = 0.0
         self._of: tuple[object, ...] = ()  # what the routes were last made from
+        self._looked = -1  # so many changes of the table have been looked at
         self.due: float | None = None
 
     async def run(self, compare: Callable[[], None]) -> None:
@@ -56,18 +58,17 @@ class Upkeep:
     def compare(
         self,
         told: Told,
-        table: Mapping[Prefix, Destination],
-        changes: int,
+        table: Table,
         wanted: frozenset[LocalPath],
         fallbacks: frozenset[Prefix] = frozenset(),
     ) -> None:
-        """Reads the kernel if that is due, and writes what differs. `changes` counts those of the table."""
+        """Reads the kernel if that is due, and writes what differs."""
         now = self._loop.time()
         stale = len(self._routes.stale.routes)
         settled = self._routes.stale.settle(told, now)
         if settled and stale:
             log.info("stale routes given up", count=stale)
-        of = told, changes, wanted, fallbacks, len(self._routes.stale.routes)
+        of = told, table.changes, wanted, fallbacks, len(self._routes.stale.routes)
         if of == self._of and self.due is None and not settled and not self._routes.stale.routes:
             return  # all is as it was when the last difference was written
         self._of = of
@@ -77,7 +78,8 @@ class Upkeep:
                 self._routes.reread()
                 read = self._loop.time()
                 self._pause_ends = read + max(PAUSE, 5 * (read - now))
-            self._routes.sync(table, {path.prefix for path in wanted}, fallbacks)
+            looked, self._looked = self._looked, table.changes
+            self._routes.sync(table, {path.prefix for path in wanted}, fallbacks, table.since(looked))
         except OSError as error:
             log.error("kernel routes not read or written", reason=error, retry_seconds=int(RETRY))
             self.due = now + RETRY

@@ -44,8 +44,9 @@ WINDOW = (1 << 31) - 1
 # Bytes after which the daemon is told that there is room again.
 _RENEW = 1 << 29
 # Messages of one moment that are a flood, and how many seconds it is then left to gather: a server writes each message
-# by itself, and to be woken for each costs more than to read it.
-_FLOOD, _MOMENT = 64, 0.01
+# by itself, and to be woken for each costs more than to read it. A socket holds less than 300 of them, and when it is
+# full the server waits.
+_FLOOD, _MOMENT = 64, 0.003
 # Messages that may wait to be taken. With more the server has to wait, too.
 _WAITING = 2000
 # "grpc-status: 0" as the server of Go writes it (Huffman code for the name) and that of C (plain).

@@ -57,13 +57,13 @@ class Acceptance:
 
 
 class Learned:
-    """Decides for one configuration. It remembers each destination's verdict: most of a table stays as it is."""
+    """Decides for one configuration. It remembers what each destination offers: most of a table stays as it is."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
         self._accepted = Acceptance(config)
         self._peers = frozenset(peer.address for peer in config.peers if peer.address is not None)
-        self._seen: dict[int, tuple[Destination, NextHops]] = {}  # by id(): hashing a prefix is what costs
+        self._fresh = True  # nothing was looked at yet
         self._of_path: dict[int, tuple[LearnedPath, NextHops]] = {}
         self._ours: tuple[Collection[Prefix], ...] = ((), (), ())  # announced, of links, fallbacks
         self._offers = Offers()
@@ -82,15 +82,18 @@ class Learned:
         announced: Collection[Prefix] = (),
         stale: Collection[RouteKey] = (),
         fallbacks: Collection[Prefix] = (),
+        changed: Collection[Prefix] | None = None,
     ) -> Verdict:
         """The routes that the table calls for.
+
+        `changed` are the prefixes whose entries may be others than the last time; None: any may.
 
         `announced` are prefixes of ours, for which there are none, but for `fallbacks`: these are virtual IPs, whose
         learned routes stand behind those to pods here. `stale` are routes that stay besides and count for the maximum.
         """
         if not self._config.kernel.install:
             return Verdict()
-        touched = self._look(table, announced, held.connected, fallbacks)
+        touched = self._look(table, changed, (announced, held.connected, fallbacks))
         if touched or held is not self._held:
             touched |= self._resolve(held)
         metric = self._config.kernel.metric
@@ -98,8 +101,8 @@ class Learned:
         routes = self._limited(held.ours, stale)
         beyond, before = len(self._routes) - len(routes), self._beyond
         self._beyond = beyond
-        changed = None if beyond or before else {(prefix, metric) for prefix in touched}
-        return Verdict(routes, self._unresolved, beyond, self._off_link, changed)
+        differ = None if beyond or before else {(prefix, metric) for prefix in touched}
+        return Verdict(routes, self._unresolved, beyond, self._off_link, differ)
 
     def _resolve(self, held: Held) -> set[Prefix]:
         """Finds the way to all next hops anew; the prefixes for which it is another one."""
@@ -117,37 +120,26 @@ class Learned:
     def _look(
         self,
         table: Mapping[Prefix, Destination],
-        announced: Collection[Prefix],
-        connected: Collection[Prefix],
-        fallbacks: Collection[Prefix],
+        changed: Collection[Prefix] | None,
+        ours: tuple[Collection[Prefix], ...],
     ) -> set[Prefix]:
         """Brings the wanted next hops in step with the table; the prefixes for which they differ."""
-        self._forget(table, (announced, connected, fallbacks))
-        before = self._seen
-        seen: dict[int, tuple[Destination, NextHops]] = {}
-        news: dict[Prefix, NextHops] = {}
-        count = len(before)
-        for prefix, destination in table.items():
-            entry = before.get(id(destination))
-            if entry is None:
-                entry = destination, self._decide(destination)
-                news[prefix] = entry[1]
-            else:
-                count -= 1
-            seen[id(destination)] = entry
-        if count:
-            gone = (entry[0].prefix for key, entry in before.items() if key not in seen)
-            news = {**dict.fromkeys(gone, NOWHERE), **news}
-        self._seen = seen
-        return {prefix for prefix, hops in news.items() if self._offers.put(prefix, hops)}
-
-    def _forget(self, table: Mapping[Prefix, Destination], ours: tuple[Collection[Prefix], ...]) -> None:
-        """Forgets the verdicts on prefixes that became ours, or are no longer."""
-        if ours != self._ours:
+        offers = self._offers
+        if changed is None or self._fresh:
+            again = dict.fromkeys((*table, *offers.hops))
+            self._fresh = False
+        else:
+            again = dict.fromkeys(changed)
+        if ours != self._ours:  # some became ours, or are no longer
             for now, before in zip(ours, self._ours, strict=True):
-                for prefix in table.keys() & ({*now} ^ {*before}):
-                    self._seen.pop(id(table[prefix]), None)
+                again.update(dict.fromkeys({*now} ^ {*before}))
             self._ours = ours
+        touched = set()
+        for prefix in again:
+            destination = table.get(prefix)
+            if offers.put(prefix, NOWHERE if destination is None else self._decide(destination)):
+                touched.add(prefix)
+        return touched
 
     def _decide(self, destination: Destination) -> NextHops:
         """The next hops of a destination that may be installed, none of others."""

@@ -138,20 +138,22 @@ class Routes:
         table: Mapping[Prefix, Destination],
         announced: Collection[Prefix],
         fallbacks: Collection[Prefix] = (),
+        changed: Collection[Prefix] | None = None,
     ) -> None:
         """Writes the difference. A refused route does not hinder the others, and is tried again after `reread`.
 
-        `fallbacks` are those of the announced prefixes whose learned routes are installed nevertheless.
+        `fallbacks` are those of the announced prefixes whose learned routes are installed nevertheless. `changed` are
+        the prefixes whose entries may be others than at the last call that was made; None: any may.
         """
         self.in_step = False
         known, written, self._written = self._table.known, self._written, None
-        self._verdict = self._learned.judge(table, known, announced, self.stale.routes, fallbacks)
+        self._verdict = self._learned.judge(table, known, announced, self.stale.routes, fallbacks, changed)
         learned = self._verdict.routes
         self._table.watched = {hop.address for hop in (*self._verdict.off_link, *self._verdict.unresolved)}
         self._tell_left_out()
         self.stale.learned(learned)
-        changed = None if written is not known or self.stale.routes else self._verdict.changed
-        plan = self._without_tried(self._plan(known, changed))
+        differ = None if written is not known or self.stale.routes else self._verdict.changed
+        plan = self._without_tried(self._plan(known, differ))
         refused = self._table.apply(plan) if len(plan) else {}
         self._tell(plan, refused)
         self._remember(plan, refused)

@@ -46,8 +46,7 @@ def ask(directory: Path, config: Config, question: object) -> dict[str, Any]:
         fib = SimpleNamespace(known=Held())
         speaker = Speaker(config, None, fib, Pods(None), keeper, Report(str(directory)))  # type: ignore[arg-type]
         speaker.daemon.peers.append(PeerStatus(PEER, "established"))
-        entry = learned("172.16.0.0/12")
-        speaker.daemon.table[entry.prefix] = entry
+        speaker.daemon.table.put(learned("172.16.0.0/12"))
         line = question if isinstance(question, bytes) else json.dumps(question).encode()
         return answer(speaker, line)
 

@@ -261,7 +261,7 @@ def test_a_lost_prefix_vanishes_and_only_dirty_ones_are_read() -> None:
     prefix = ip_network("10.9.0.0/16")
 
     async def reread() -> None:
-        daemon.table[prefix] = Destination(prefix, None, False, ())
+        daemon.table.put(Destination(prefix, None, False, ()))
         await daemon.reread(session, [])
         await daemon.reread(session, [prefix])
         await daemon.reread(session, [prefix, ip_network("10.8.0.0/16")])
@@ -292,7 +292,7 @@ def test_nothing_is_withdrawn_while_it_is_not_known_what_pods_hold() -> None:
 def test_what_the_table_says_already_of_our_own_paths_is_no_news() -> None:
     daemon = Daemon(CONFIG)
     ours, other = (LocalPath(ip_network(f"10.9.{i}.0/24"), ip_address(0)) for i in range(2))
-    daemon.table = {ours.prefix: Destination(ours.prefix, ours, False, ())}
+    daemon.table.put(Destination(ours.prefix, ours, False, ()))
     told = frozenset({ours.prefix, other.prefix})
     assert daemon.news(Event(told, (ours, other))) == {other.prefix}
     changed = replace(ours, next_hop=ip_address("10.0.0.1"))

@@ -14,7 +14,7 @@ import pytest
 
 from speaker.anycast.drain import Drain, Scope
 from speaker.anycast.health import Health
-from speaker.bgp import Peer, PeerStatus
+from speaker.bgp import Destination, Peer, PeerStatus
 from speaker.history import History
 from speaker.page import facts as page_facts
 from speaker.page.facts import facts
@@ -130,7 +130,7 @@ def test_who_is_told(tmp_path: Path) -> None:
     stage = staged(tmp_path, config=replace(CONFIG, peers=(PEER, SECOND)), peers=[UP, away])
     path = next(iter(stage.speaker.wanted()))
     assert "not in gobgpd yet" in stage.show()
-    stage.speaker.daemon.table[path.prefix] = SimpleNamespace(ours=path, learned=())  # type: ignore[assignment]
+    stage.speaker.daemon.table.put(Destination(path.prefix, path, False, ()))
     assert "1 of 2 IPv4 peers 10.0.0.2" in Reader(stage.show()).said
 
 

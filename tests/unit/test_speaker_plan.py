@@ -9,7 +9,6 @@ import pytest
 
 from speaker.bgp import (
     BgpGlobal,
-    Destination,
     DynamicPeers,
     Family,
     LocalPath,
@@ -31,33 +30,19 @@ LINK = Peer(None, OPTIONS, interface="eth1")
 GROUP = DynamicPeers("pods", (NET, OTHER), OPTIONS)
 
 
-def entry(path: LocalPath | None, foreign: bool = False) -> Destination:
-    prefix = path.prefix if path else OTHER
-    return Destination(prefix, path, foreign, ())
-
-
 def test_the_same_paths_need_no_write() -> None:
-    plan = plan_paths({OURS}, {NET: entry(OURS)})
+    plan = plan_paths({OURS}, {NET: OURS})
     assert (plan.announce, plan.withdraw) == ((), ())
-
-
-def test_paths_of_others_are_not_ours_to_withdraw() -> None:
-    assert plan_paths((), {OTHER: entry(None, foreign=True)}).withdraw == ()
-
-
-def test_a_path_beside_a_foreign_one_is_still_announced() -> None:
-    ours = LocalPath(OTHER, ANY)
-    assert plan_paths({ours}, {OTHER: entry(None, foreign=True)}).announce == (ours,)
 
 
 def test_a_changed_next_hop_replaces_without_withdrawing() -> None:
     changed = LocalPath(NET, ip_address("10.0.0.9"))
-    plan = plan_paths({changed}, {NET: entry(OURS)})
+    plan = plan_paths({changed}, {NET: OURS})
     assert (plan.announce, plan.withdraw) == ((changed,), ())
 
 
 def test_paths_that_nothing_wants_go() -> None:
-    assert plan_paths((), {NET: entry(OURS)}).withdraw == (NET,)
+    assert plan_paths((), {NET: OURS}).withdraw == (NET,)
 
 
 def status(peer: Peer, group: str = "", compares_password: bool = True) -> PeerStatus:

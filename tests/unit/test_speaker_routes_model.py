@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from speaker.bgp import Destination, LocalPath
+from speaker.bgp import LocalPath
 from speaker.desired import KernelRoute, NextHop, unreachable_routes
 from speaker.kernel.learned import Learned
 from speaker.prefixes import everything_in
 from speaker.settings import Accept, Kernel
+from speaker.table import Table
 from tests.unit.routes_rig import CONFIG, learned, started
 
 if TYPE_CHECKING:
@@ -32,21 +33,31 @@ class Story:
     def __init__(self) -> None:
         self.config = CONFIG
         self.routes, self.table = started()
-        self.told: dict[Prefix, Destination] = {}
+        self.told = Table()
+        self.looked = -1
         self.announced: set[Prefix] = set()
         self.fallbacks: set[Prefix] = set()
         self.sync()
 
     def sync(self) -> None:
-        self.routes.sync(self.told, frozenset(self.announced), frozenset(self.fallbacks))
+        changed = self.told.since(self.looked)
+        self.looked = self.told.changes
+        self.routes.sync(self.told, frozenset(self.announced), frozenset(self.fallbacks), changed)
 
     def learn(self, net: Prefix, hops: list[str]) -> None:
-        self.told.pop(net, None)
         if hops:
-            self.told[net] = learned(net, *hops)
+            self.told.put(learned(net, *hops))
+        else:
+            self.told.drop(net)
 
     def read_anew(self) -> None:
-        self.told = {key: replace(value) for key, value in self.told.items()}
+        self.told.replace([replace(entry) for entry in self.told.values()])
+
+    def forget(self) -> None:
+        """gobgpd is lost, and tells the same again."""
+        entries = [*self.told.values()]
+        self.told.clear()
+        self.told.replace(entries)
 
     def announce(self, net: Prefix) -> None:
         self.announced ^= {net}
@@ -57,7 +68,7 @@ class Story:
     def give(self, net: Prefix, foreign: bool) -> None:
         """Somebody adds a local path to the daemon, or we do."""
         ours = None if foreign else LocalPath(net, ip_address(0))
-        self.told[net] = replace(self.told.get(net, learned(net)), ours=ours, foreign=foreign)
+        self.told.put(replace(self.told.get(net) or learned(net), ours=ours, foreign=foreign))
 
     def flush(self, net: Prefix) -> None:
         self.table.kernel = {key: route for key, route in self.table.kernel.items() if key[0] != net}
@@ -86,6 +97,7 @@ nets = st.sampled_from(NETS)
 STEPS = st.one_of(
     step("learn", nets, st.lists(st.sampled_from(HOPS), unique=True, max_size=3)),
     step("read_anew"),
+    step("forget"),
     step("announce", nets),
     step("fall_back", nets),
     step("give", nets, st.booleans()),

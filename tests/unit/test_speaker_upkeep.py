@@ -6,13 +6,17 @@ import asyncio
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, cast
 
+from speaker.bgp import Destination
 from speaker.desired import KernelRoute, NextHop
 from speaker.kernel.stale import StaleRoutes, Told
+from speaker.table import Table
 from speaker.upkeep import Upkeep
 
 if TYPE_CHECKING:
     from speaker.kernel.fib import Fib
     from speaker.kernel.routes import Routes
+
+ENTRY = Destination(ip_network("10.1.0.0/24"), None, False, ())
 
 
 class Compared:
@@ -34,13 +38,16 @@ def test_it_compares_after_a_change_and_only_then() -> None:
     async def run() -> None:
         routes = Compared()
         upkeep = Upkeep(cast("Fib", None), cast("Routes", routes))
-        for changes, synced in ((0, 1), (0, 1), (1, 2), (1, 2)):
-            upkeep.compare(Told.ALL, {}, changes, frozenset())
+        table = Table()
+        for entry, synced in ((None, 1), (None, 1), (ENTRY, 2), (ENTRY, 2)):
+            if entry is not None:
+                table.put(entry)
+            upkeep.compare(Told.ALL, table, frozenset())
             assert routes.synced == synced
         upkeep.due = asyncio.get_running_loop().time()
-        upkeep.compare(Told.ALL, {}, 1, frozenset())
+        upkeep.compare(Told.ALL, table, frozenset())
         assert (routes.synced, routes.read) == (3, 1)
-        upkeep.compare(Told.ALL, {}, 1, frozenset())
+        upkeep.compare(Told.ALL, table, frozenset())
         assert (routes.synced, routes.read) == (3, 1)
 
     asyncio.run(run())
@@ -50,9 +57,9 @@ def test_waiting_for_peers_comes_to_an_end_though_nothing_changes() -> None:
     async def run() -> None:
         routes = Compared()
         upkeep = Upkeep(cast("Fib", None), cast("Routes", routes))
-        upkeep.compare(Told.PART, {}, 0, frozenset())
+        upkeep.compare(Told.PART, Table(), frozenset())
         routes.stale.lost({}, asyncio.get_running_loop().time() - 1)
-        upkeep.compare(Told.PART, {}, 0, frozenset())
+        upkeep.compare(Told.PART, Table(), frozenset())
         assert not routes.stale.waiting
         assert routes.stale.next_check(Told.PART) is None
         assert routes.synced == 2
@@ -68,11 +75,11 @@ def test_the_last_stale_route_that_goes_is_written_though_nothing_else_changes()
         route = KernelRoute(ip_network("10.1.0.0/24"), 1190, frozenset({NextHop(ip_address("10.0.0.2"))}))
         routes.stale = StaleRoutes(90.0)
         routes.stale.lost({route.key: route}, now)
-        upkeep.compare(Told.PART, {}, 0, frozenset())
+        upkeep.compare(Told.PART, Table(), frozenset())
         routes.stale.ended({"10.0.0.2"})
-        upkeep.compare(Told.PART, {}, 0, frozenset())
+        upkeep.compare(Told.PART, Table(), frozenset())
         assert routes.synced == 2
-        upkeep.compare(Told.PART, {}, 0, frozenset())
+        upkeep.compare(Told.PART, Table(), frozenset())
         assert routes.synced == 2
 
     asyncio.run(run())

@@ -178,6 +178,10 @@ class LocalPath:
     next_hop: Address
     attributes: Attributes = Attributes()
 
+    def __hash__(self) -> int:
+        """There is one for a prefix, as a rule, and thousands are put into a set."""
+        return hash(self.prefix)
+
 
 @dataclass(frozen=True, slots=True)
 class LearnedPath:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network, IPv6Network
-from socket import AF_INET, inet_ntop, inet_pton
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from typing import TYPE_CHECKING
 
 from speaker.bgp import PrefixMatch
@@ -49,6 +50,49 @@ class Hashed6(IPv6Network):
         if not self._text:
             self._text = super().__str__()
         return self._text
+
+
+class HashedAddress4(IPv4Address):
+    """An address that knows its hash; the usual one makes a text of it each time."""
+
+    __slots__ = ("_hash",)
+
+    def __init__(self, address: bytes) -> None:
+        super().__init__(address)
+        self._hash = super().__hash__()
+
+    def __hash__(self) -> int:
+        return self._hash
+
+
+class HashedAddress6(IPv6Address):
+    """The same for IPv6."""
+
+    __slots__ = ("_hash",)
+
+    def __init__(self, address: bytes) -> None:
+        super().__init__(address)
+        self._hash = super().__hash__()
+
+    def __hash__(self) -> int:
+        return self._hash
+
+
+def hashed_address(text: str) -> Address:
+    """The address of a text; ValueError for one that is none, or that has a zone."""
+    version = 6 if ":" in text else 4
+    try:
+        packed = inet_pton(AF_INET6 if version == 6 else AF_INET, text)
+    except (OSError, ValueError):
+        raise ValueError(f"{text!r} is no address") from None
+    return HashedAddress6(packed) if version == 6 else HashedAddress4(packed)
+
+
+# Thousands of virtual IPs are looked at again and again.
+@lru_cache(maxsize=1 << 16)
+def host(address: Address) -> Prefix:
+    """The address as a prefix."""
+    return Hashed4((address.packed, 32)) if address.version == 4 else Hashed6((address.packed, 128))
 
 
 def parsed(text: str) -> Prefix:

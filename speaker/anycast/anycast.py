@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from speaker.anycast.judge import Verdict
     from speaker.bgp import Address, LocalPath, Prefix
     from speaker.kernel.vipgroups import VipRoute
-    from speaker.settings import Config, Pool
+    from speaker.settings import Announcement, Config, Pool
 
 
 class Kernel(Protocol):
@@ -63,6 +63,8 @@ class Anycast:
         self._kernel = kernel
         self._checks = checks
         self._damper = Damper()
+        # The path of each VIP, and what it was made from.
+        self._told: dict[Address, tuple[Verdict, tuple[Announcement, int], LocalPath | None]] = {}
         self._pools: dict[Address, Pool | None] = {}
         # Next hops that served when an earlier speaker ended; each counts until it is known better.
         self._adopted: frozenset[int] = frozenset()
@@ -131,7 +133,7 @@ class Anycast:
             self._plan_next(now, None if ends is None else now + ends - boottime)
 
     def _judge(self, endpoints: Sequence[Endpoint], phases: Drains) -> None:
-        self.verdicts = judge(endpoints, self.health, phases, self.pool_of, self.refusals)
+        self.verdicts = judge(endpoints, self.health, phases, self.pool_of, self.refusals, self.verdicts)
 
     def _follow(self, endpoints: Sequence[Endpoint]) -> None:
         if endpoints is self._followed:
@@ -170,20 +172,24 @@ class Anycast:
     # ---- what peers are told
 
     def _paths(self, now: float) -> list[LocalPath]:
-        self._damper.keep(self.verdicts.keys())
+        self._damper.keep(self.verdicts)
+        before, self._told = self._told, {}
         paths = []
         for vip, verdict in self.verdicts.items():
             pool = verdict.pool
             load = self._damper.load(vip, verdict.load, pool.damping, now) if pool else 0
-            path = path_of(verdict, pool.announcement if pool else self._config.announce.hosts, load)
-            if path is not None:
-                paths.append(path)
+            announcement = pool.announcement if pool else self._config.announce.hosts
+            told = before.get(vip)
+            if told is None or told[0] is not verdict or told[1] != (announcement, load):
+                told = verdict, (announcement, load), path_of(verdict, announcement, load)
+            self._told[vip] = told
+            if told[2] is not None:
+                paths.append(told[2])
         return paths
 
     def _plan_next(self, now: float, drain: float | None) -> None:
-        held_back = [
-            self._damper.waits(vip, one.pool.damping) for vip, one in self.verdicts.items() if one.pool
-        ]
+        pools = {vip: self.verdicts[vip].pool for vip in self._damper.held_back()}
+        held_back = [self._damper.until(vip, pool.damping) for vip, pool in pools.items() if pool]
         times = [time for time in (drain, *held_back) if time is not None]
         self.due = max(now, min(times)) if times else None
 
@@ -193,6 +199,8 @@ class Anycast:
         news = []
         for vip, verdict in self.verdicts.items():
             was = before.get(vip)
+            if was is verdict:
+                continue
             if was is None or (was.standing, was.reason) != (verdict.standing, verdict.reason):
                 news.append(_fields(verdict))
         log.info_each("virtual IP", news)

@@ -61,11 +61,15 @@ class Drains:
 
     def of_vip(self, vip: Address) -> Phase:
         """How far a VIP is drained on this node, by itself or with the node."""
+        if not self._phases:
+            return Phase.SERVING
         own = self._phases.get((Scope.VIP, str(vip)), Phase.SERVING)
         return max(own, self._node, key=_ORDER.index)
 
     def of_endpoint(self, endpoint: Endpoint) -> Phase:
         """How far the pod of an endpoint is drained."""
+        if not self._phases:
+            return Phase.SERVING
         return self._phases.get((Scope.POD, endpoint.container), Phase.SERVING)
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import lru_cache
-from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from cni.healthcheck import load
+from speaker.prefixes import hashed_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -72,4 +72,4 @@ def _check(compiled: str) -> HealthCheck:
 
 @lru_cache(maxsize=1 << 14)
 def _address(text: str) -> Address:
-    return ip_address(text)
+    return hashed_address(text)

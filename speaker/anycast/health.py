@@ -25,7 +25,7 @@ class Health(Enum):
     @property
     def serves(self) -> bool:
         """Whether it counts as up."""
-        return self in {Health.UP, Health.ADOPTED}
+        return self is Health.UP or self is Health.ADOPTED
 
 
 @dataclass(frozen=True, slots=True)

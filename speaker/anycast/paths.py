@@ -62,8 +62,11 @@ class Damper:
 
     def load(self, vip: Address, wanted: int, damping: float, now: float) -> int:
         """What to tell of a VIP now. The first number, and one from or to nothing, goes through at once."""
+        if not wanted:
+            self._told.pop(vip, None)
+            return 0
         told = self._told.get(vip)
-        if told is None or not told.load or not wanted:
+        if told is None:
             self._told[vip] = _Told(wanted, wanted, now)
             return wanted
         if wanted != told.wanted:
@@ -72,10 +75,13 @@ class Damper:
             told.load = told.wanted
         return told.load
 
-    def waits(self, vip: Address, damping: float) -> float | None:
-        """When to ask again; None: nothing is held back."""
-        told = self._told.get(vip)
-        return told.since + damping if told and told.wanted != told.load else None
+    def held_back(self) -> list[Address]:
+        """VIPs of which peers are not told yet what they should be."""
+        return [vip for vip, told in self._told.items() if told.wanted != told.load]
+
+    def until(self, vip: Address, damping: float) -> float:
+        """When to ask again for one that is held back."""
+        return self._told[vip].since + damping
 
     def keep(self, vips: Collection[Address]) -> None:
         """Forgets all others."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +13,7 @@ from speaker.anycast.drain import Drain, Drains, Scope
 from speaker.anycast.endpoints import Endpoint
 from speaker.anycast.health import Health
 from speaker.anycast.judge import Refusals, Standing, Verdict, judge
+from speaker.prefixes import host
 from speaker.settings import Announcement, LoadShare, Pool
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def verdict(
     unusable: Sequence[int] = (),
     weights: Sequence[int] = (),
     refused: Mapping[Prefix, str] | None = None,
+    before: Verdict | None = None,
 ) -> Verdict:
     """Of endpoints numbered from 1 in these states."""
     held = [endpoint(number, weights[number - 1] if weights else 1) for number in range(1, len(health) + 1)]
@@ -48,6 +50,7 @@ def verdict(
         Drains(drains, NOW, SECONDS),
         lambda _: pool,
         Refusals(dict.fromkeys(unusable, "no link"), refused or {}),
+        {} if before is None else {VIP: before},
     )
     return found[VIP]
 
@@ -158,3 +161,38 @@ def test_replacing_pods_withdraws_nothing_while_any_of_them_is_healthy(
         ]
         assert (found.standing is Standing.ANNOUNCED) == bool(fresh)
         assert {number for number, weight in members(found).items() if weight} == set(fresh)
+
+
+SCENES = st.fixed_dictionaries(
+    {
+        "health": st.lists(STATES, min_size=1, max_size=3),
+        "pool": st.sampled_from(
+            [None, POOL, replace(POOL, min_endpoints=2), replace(POOL, load_share=LoadShare.WEIGHT)]
+        ),
+        "drains": st.lists(
+            st.sampled_from(
+                [
+                    pod(1, LEAVING),
+                    pod(2, GONE),
+                    Drain(Scope.NODE, "", "", GONE),
+                    Drain(Scope.VIP, str(VIP), "", LEAVING),
+                ]
+            ),
+            max_size=2,
+        ),
+        "unusable": st.lists(st.integers(1, 3), max_size=1),
+        "weights": st.sampled_from([(1, 1, 1), (1, 2, 3)]),
+        "refused": st.sampled_from([None, {host(VIP): "no room"}]),
+    }
+)
+
+
+@given(SCENES, SCENES)
+def test_what_was_found_before_stays_only_where_it_would_be_found_anew(
+    before: dict[str, Any], now: dict[str, Any]
+) -> None:
+    known = verdict(**before)
+    fresh, found = verdict(**now), verdict(**now, before=known)
+    assert found == fresh
+    assert (found is known) == (found.ground == known.ground)
+    assert verdict(**before, before=known) is known

@@ -63,12 +63,13 @@ def test_a_changed_load_is_told_once_it_has_stayed() -> None:
     damper = Damper()
     assert damper.load(VIP, 3, 5, 0) == 3
     assert damper.load(VIP, 4, 5, 10) == 3
-    assert damper.waits(VIP, 5) == 15
+    assert damper.held_back() == [VIP]
+    assert damper.until(VIP, 5) == 15
     assert damper.load(VIP, 5, 5, 14) == 3  # another one again: the time starts anew
-    assert damper.waits(VIP, 5) == 19
+    assert damper.until(VIP, 5) == 19
     assert damper.load(VIP, 5, 5, 18.9) == 3
     assert damper.load(VIP, 5, 5, 19) == 5
-    assert damper.waits(VIP, 5) is None
+    assert damper.held_back() == []
 
 
 def test_a_load_that_comes_back_was_never_told() -> None:
@@ -76,7 +77,7 @@ def test_a_load_that_comes_back_was_never_told() -> None:
     damper.load(VIP, 3, 5, 0)
     assert damper.load(VIP, 2, 5, 1) == 3
     assert damper.load(VIP, 3, 5, 2) == 3
-    assert damper.waits(VIP, 5) is None
+    assert damper.held_back() == []
 
 
 def test_from_and_to_nothing_is_told_at_once() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 import pytest
 from hypothesis import given
@@ -13,7 +13,7 @@ from cni.netlink import NLM_F_ACK
 from speaker.desired import KernelRoute, NextHop
 from speaker.kernel.bulk import Messages
 from speaker.kernel.fibcodec import hops_to_kernel, to_kernel
-from speaker.prefixes import parsed
+from speaker.prefixes import hashed_address, host, parsed
 from speaker.settings import Kernel
 
 NAMES = {"e0": 7}
@@ -64,6 +64,23 @@ def test_a_prefix_is_the_usual_one(address: object, length: int) -> None:
     assert hash(found) == hash(net)
     assert str(found) == str(net)
     assert {net: 1}[found] == 1
+
+
+@given(st.ip_addresses())
+def test_an_address_is_the_usual_one(address: IPv4Address | IPv6Address) -> None:
+    found = hashed_address(str(address))
+    assert found == address
+    assert (hash(found), str(found), found.packed) == (hash(address), str(address), address.packed)
+    assert host(found) == ip_network(address)
+    assert hash(host(found)) == hash(ip_network(address))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "<nil>", "10.0.0", "10.0.0.256", "fd00::1%eth0", "fd00:::1", "10.0.0.1/32"]
+)
+def test_what_is_no_address_is_an_error(text: str) -> None:
+    with pytest.raises(ValueError, match="is no address"):
+        hashed_address(text)
 
 
 @pytest.mark.parametrize("text", ["10.0.0.0/255.0.0.0", "10.0.0.0", "10.0.0.0/08"])

@@ -10,10 +10,12 @@ SOURCE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 . "$SOURCE/packaging/release.sh"
 # shellcheck source=packaging/files.sh
 . "$SOURCE/packaging/files.sh"
+# shellcheck source=packaging/remove.sh
+. "$SOURCE/packaging/remove.sh"
 
 usage() {
     cat <<'USAGE'
-usage: install.sh [--prefix DIR] [--demo | --uninstall]
+usage: install.sh [--prefix DIR] [--demo | --uninstall [--force]]
        install.sh --packages [PACKAGE...]
 
 Without options, as root: installs what a node needs from the distribution, anypod below /opt/anypod, the CNI plugin
@@ -22,8 +24,14 @@ upgrades.
 
   --prefix DIR   everything below DIR and nothing outside it: no packages, no units; root is not needed
   --demo         install, then run 'anypod lab demo'
-  --uninstall    remove what this script made; files that were edited stay and are named
+  --uninstall    remove what this script and the plugin made, unless pods or a runtime's configuration use it; files
+                 that were edited stay and are named
+  --force        with --uninstall: even so; pods that are attached lose their interfaces
   --packages     only the packages of the distribution that a node needs, and those named; no service is started
+
+  sudo ./install.sh && sudo systemctl restart anypod-speaker    an upgrade, also while pods run
+
+Exit status: 0 done; 1 it could not be done, one line says why and what to do; 2 a mistake in the call.
 USAGE
 }
 
@@ -113,41 +121,9 @@ next_steps() {
     fi
 }
 
-uninstall_anypod() {
-    local found=
-    if [[ -z $PREFIX ]]; then
-        remove_units
-    fi
-    if is_our_plugin; then
-        rm -f "$PLUGIN"
-        found=1
-    fi
-    if is_our_command; then
-        rm -f "$COMMAND"
-        found=1
-    fi
-    if is_our_completion; then
-        rm -f "$COMPLETION"
-    fi
-    if [[ -d $ANYPOD_HOME ]]; then
-        lock "$ANYPOD_HOME"
-        if [[ -z $PREFIX ]]; then
-            leave_or_remove_state
-            name_routes
-        fi
-        remove_examples
-        remove_home
-        found=1
-    fi
-    if [[ -n $found ]]; then
-        say "removed from ${PREFIX:-/}"
-    else
-        say "nothing of anypod is installed below ${PREFIX:-/}"
-    fi
-}
-
 main() {
     local action=install prefix=
+    FORCE=
     while [[ $# -gt 0 ]]; do
         case $1 in
             --prefix)
@@ -160,6 +136,7 @@ main() {
                 [[ $action == install ]] || wrong_usage "--demo and --uninstall exclude each other"
                 action=${1#--}
                 ;;
+            --force) FORCE=1 ;;
             --packages)
                 shift
                 require_root
@@ -175,6 +152,7 @@ main() {
         esac
         shift
     done
+    [[ -z $FORCE || $action == uninstall ]] || wrong_usage "--force goes with --uninstall"
     [[ -n $prefix ]] || require_root
     set_places "$prefix"
     if [[ $action == uninstall ]]; then

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Files outside of the releases: whose they are, examples of configuration, units, and removing them again.
+# Files outside of the releases: whose they are, examples of configuration, units; remove.sh removes them again.
 # What was made is written down in ANYPOD_HOME: "directories" (one a line) and "examples" (as sha256sum prints them).
 
 UNIT_SOURCE=$SOURCE/examples/systemd
@@ -7,7 +7,6 @@ UNITS=/usr/local/lib/systemd/system # the vendor's place: an operator's own unit
 SYSUSERS=/usr/local/lib/sysusers.d/anypod.conf
 TMPFILES=/usr/local/lib/tmpfiles.d/anypod.conf
 SPEAKER_GROUP=anypod # speaker and gobgpd run as a user of this name, see sysusers.conf
-RUN_DIR=/run/anypod
 
 is_our_plugin() { grep -qsxF "$MADE_BY" "$PLUGIN"; }
 
@@ -103,87 +102,5 @@ give_speaker_its_files() {
             chgrp "$SPEAKER_GROUP" "$file"
             chmod g+r "$file"
         fi
-    done
-}
-
-remove_units() {
-    local unit units=()
-    for unit in "$UNIT_SOURCE"/*.service; do
-        unit=${unit##*/}
-        [[ ! -f $UNITS/$unit ]] || units+=("$unit")
-    done
-    if [[ ${#units[@]} -eq 0 ]]; then
-        return
-    fi
-    if systemd_is_booted; then
-        # An earlier release had no anypod-drain.
-        for unit in anypod-drain.service anypod-speaker.service anypod-gobgpd.service; do
-            [[ ! -f $UNITS/$unit ]] || systemctl --quiet disable --now "$unit"
-        done
-        # The end of the speaker has started it.
-        systemctl stop anypod-dead-man.service
-    fi
-    (cd "$UNITS" && rm -f "${units[@]}")
-    rm -f "$SYSUSERS" "$TMPFILES"
-    if systemd_is_booted; then
-        systemctl daemon-reload
-    fi
-}
-
-# Pods outlive the plugin's files: as long as one has an address, the record of it stays.
-leave_or_remove_state() {
-    [[ -d $RUN_DIR ]] || return 0
-    if "$ANYPOD_HOME/current/bin/python" -I - "$RUN_DIR" 2>/dev/null <<'PYTHON'; then
-import sys
-
-from cni.reader import StateReader
-
-reader = StateReader(sys.argv[1])
-sys.exit(1 if reader.allocations() else 0)
-PYTHON
-        rm -rf "$RUN_DIR"
-    else
-        say "pods still hold addresses of this plugin, or its state cannot be read: $RUN_DIR stays"
-    fi
-}
-
-# The speaker leaves what it learned and what virtual IPs are routed by: pods may still use it.
-name_routes() {
-    local protocol count
-    command -v ip >/dev/null || return 0
-    for protocol in 177 178; do
-        count=$({
-            ip -o route show table all proto "$protocol"
-            ip -o -6 route show table all proto "$protocol"
-            ip nexthop show proto "$protocol"
-        } 2>/dev/null | wc -l)
-        if [[ $count -gt 0 ]]; then
-            say "routes and next hops of the speaker stay ($count); to remove them:" \
-                "ip nexthop flush proto $protocol && ip route flush table all proto $protocol" \
-                "&& ip -6 route flush table all proto $protocol"
-        fi
-    done
-}
-
-remove_examples() {
-    local target
-    while read -r target; do
-        if is_our_example "$target"; then
-            rm -f "$target"
-        elif [[ -e $target ]]; then
-            say "kept, because it was edited: $target"
-        fi
-    done < <(sed 's/^[^ ]*  //' "$ANYPOD_HOME/examples" 2>/dev/null | sort -u)
-}
-
-remove_home() {
-    local directory directories=()
-    [[ -f $ANYPOD_HOME/directories ]] && mapfile -t directories < <(sort -ru "$ANYPOD_HOME/directories")
-    if is_in_use "$RELEASES"; then
-        say "a process still runs from $RELEASES: stop it, it does not find its files any more"
-    fi
-    rm -rf "$ANYPOD_HOME"
-    for directory in "${directories[@]}"; do
-        rmdir --ignore-fail-on-non-empty -- "$directory" 2>/dev/null || true
     done
 }

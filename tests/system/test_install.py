@@ -15,6 +15,10 @@ from pathlib import Path
 
 import pytest
 
+from cni.allocation import Allocation
+from cni.statefile import now
+from cni.store import Store
+
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = ("cni", "speaker", "protos", "lab", "packaging", "examples", "install.sh", "pyproject.toml")
 TEXTS = ("README.md", "LICENSE", ".gitignore")
@@ -89,6 +93,10 @@ def state_of(*roots: Path | str) -> dict[str, tuple[int, int, int]]:
     found = {}
     for root in roots:
         for folder, folders, files in os.walk(root):
+            if folder == "/etc/frr":
+                folders[:] = [
+                    name for name in folders if not name.startswith("anypod-t")
+                ]  # tests beside this one
             for name in files:
                 path = os.path.join(folder, name)
                 stat = os.lstat(path)
@@ -259,12 +267,59 @@ def test_plugin_of_somebody_else_is_not_replaced(tmp_path: Path) -> None:
     assert install.plugin.exists()
 
 
+def test_uninstall_is_refused_while_a_pod_is_attached_or_a_runtime_would_call_the_plugin(
+    installed: Install,
+) -> None:
+    conflist = installed.prefix / "etc/cni/net.d/10-pods.conflist"
+    conflist.write_text('{"name": "pods", "plugins": [{"type": "tuning"}, {"type":"anypod"}]}')
+    state = installed.prefix / "run/anypod"
+    before = state_of(installed.prefix)
+    store = Store(str(state))
+    store.begin()
+    store.attach(Allocation("pods", "container-a", "eth0", "/run/netns/a", "host-a", ()), now())
+    store.commit()
+    store.close()
+    both = installed.run("--uninstall", status=1).stderr
+    assert both.startswith("install.sh: 1 pod is attached (container-a); ")
+    assert f"{conflist} names the plugin: delete the pods and move {conflist} away" in both
+    assert both.count("\n") == 1
+    shutil.rmtree(state)
+    assert "is attached" not in installed.run("--uninstall", status=1).stderr
+    conflist.rename(conflist.with_suffix(".off"))
+    state.mkdir()
+    (state / "state.db").write_text("no database")
+    assert "state.db can't be read" in installed.run("--uninstall", status=1).stderr
+    conflist.with_suffix(".off").rename(conflist)
+    assert before.items() <= state_of(installed.prefix).items()
+
+
 def test_uninstall_leaves_only_what_was_edited_and_can_be_repeated(installed: Install) -> None:
     installed.config.write_text("# mine\n")
-    assert f"edited: {installed.config}" in installed.run("--uninstall").stdout
-    assert [path for path in installed.prefix.rglob("*") if not path.is_dir()] == [installed.config]
-    installed.config.unlink()
-    installed.run("--uninstall")
+    conflist = installed.prefix / "etc/cni/net.d/10-pods.conflist"
+    assert conflist.exists()
+    assert f"edited: {installed.config}" in installed.run("--uninstall", "--force").stdout
+    left = {path for path in installed.prefix.rglob("*") if not path.is_dir()}
+    assert left == {installed.config, conflist}
+    for path in left:
+        path.unlink()
+    assert "nothing of anypod is installed" in installed.run("--uninstall").stdout
+
+
+def test_half_an_installation_can_be_removed(tmp_path: Path, installed: Install) -> None:
+    install = Install(installed.tree, tmp_path / "made", tmp_path / "strays")
+    install.strays.mkdir()
+    process = subprocess.Popen(
+        install.command_line(), env=install.environment(), stdout=subprocess.DEVNULL, start_new_session=True
+    )
+    python = install.prefix / "opt/anypod/releases"
+    deadline = time.monotonic() + 60
+    while not list(python.glob("*/bin/python")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert list(python.glob("*/bin/python"))
+    install.run("--uninstall")
+    assert not install.prefix.exists()
 
 
 def test_uninstall_removes_the_prefix_that_install_made(tmp_path: Path, installed: Install) -> None:
@@ -281,6 +336,7 @@ def test_uninstall_removes_the_prefix_that_install_made(tmp_path: Path, installe
         (["--prefix"], 2, "--prefix needs a folder"),
         (["--prefix", "/"], 2, "--prefix /"),
         (["--prefx", "prefix"], 2, "unknown option --prefx"),
+        (["--force"], 2, "--force goes with --uninstall"),
         (["--prefix", "/proc/anypod"], 1, "cannot make /proc/anypod"),
     ],
 )

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 QUIET = 3.0
 # The same after the last End-of-RIB: what came before it may still be on its way from the daemon.
 MOMENT = 0.5
+# The same behind an End-of-RIB that came first of all. FRR sends it before it has told anything: what it tells a new
+# session waits for its coalesce time, a second and 50 ms for each of its peers, at most ten.
+LATE = 12.0
 
 
 class Told(Enum):
@@ -24,6 +27,7 @@ class Told(Enum):
     PART = "part"  # a session is missing, or an End-of-RIB of one that sends it
     QUIET = "quiet"  # all, as far as can be known of peers that send no End-of-RIB: once nothing more comes
     ALL = "all"  # everything, by the peers' own word
+    NOTHING = "nothing"  # that, too, but by one that has told no path
 
 
 class StaleRoutes:
@@ -85,7 +89,12 @@ class StaleRoutes:
         limit = self._since + self.limit
         if told is Told.PART:
             return limit
-        return min(limit, self._news + (MOMENT if told is Told.ALL else QUIET))
+        return min(limit, self._news + self._pause(told))
+
+    def _pause(self, told: Told) -> float:
+        if told is Told.NOTHING and self.routes:
+            return LATE
+        return QUIET if told is Told.QUIET else MOMENT
 
 
 def all_established(wanted: Iterable[Peer], found: Iterable[PeerStatus]) -> bool:
@@ -104,6 +113,8 @@ def told_by(wanted: Iterable[Peer], found: Iterable[PeerStatus], any_may_come: b
         return Told.PART
     if any(status.graceful and not _ended(status) for status in sessions):
         return Told.PART
+    if any(status.graceful and not status.received for status in sessions):
+        return Told.NOTHING
     return Told.ALL if sessions and all(status.graceful for status in sessions) else Told.QUIET
 
 

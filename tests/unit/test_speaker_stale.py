@@ -9,7 +9,7 @@ import pytest
 
 from speaker.bgp import Family, Peer, PeerStatus, SessionOptions
 from speaker.desired import KernelRoute, NextHop
-from speaker.kernel.stale import MOMENT, QUIET, StaleRoutes, Told, all_established, told_by
+from speaker.kernel.stale import LATE, MOMENT, QUIET, StaleRoutes, Told, all_established, told_by
 from speaker.plan import plan_routes
 
 HOPS = frozenset({NextHop(ip_address("10.0.0.2"))})
@@ -75,6 +75,18 @@ def test_with_end_of_rib_from_all_a_moment_is_enough() -> None:
     assert stale.routes == {}
 
 
+def test_an_end_of_rib_before_anything_was_told_is_not_taken_at_its_word() -> None:
+    stale = StaleRoutes(90)
+    stale.lost({A.key: A}, 100.0)
+    stale.news(105.0)
+    assert stale.next_check(Told.NOTHING) == 105.0 + LATE
+    assert not stale.settle(Told.NOTHING, 105.0 + LATE - 0.1)
+    assert stale.routes == {A.key: A}
+    assert stale.settle(Told.NOTHING, 105.0 + LATE)
+    stale.lost({}, 200.0)  # nothing is kept, nothing waits for it
+    assert stale.settle(Told.NOTHING, 200.0 + MOMENT)
+
+
 def test_nobody_waits_longer_than_the_limit() -> None:
     stale = StaleRoutes(90)
     stale.lost({A.key: A}, 100.0)
@@ -94,7 +106,8 @@ def test_a_session_with_each_configured_peer() -> None:
     assert all_established([], [])
 
 
-DONE = replace(GRACEFUL, end_of_rib=BOTH)
+DONE = replace(GRACEFUL, end_of_rib=BOTH, received=1)
+EMPTY = replace(DONE, received=0)
 HALF = replace(GRACEFUL, end_of_rib=frozenset({Family.IPV4}))
 OTHER = replace(PEER, address=ip_address("10.0.0.3"))
 
@@ -108,6 +121,10 @@ OTHER = replace(PEER, address=ip_address("10.0.0.3"))
         ([PEER], [GRACEFUL], Told.PART),
         ([PEER], [HALF], Told.PART),
         ([PEER], [DONE], Told.ALL),
+        ([PEER], [EMPTY], Told.NOTHING),
+        ([PEER, OTHER], [EMPTY, replace(DONE, peer=OTHER)], Told.NOTHING),
+        ([PEER, OTHER], [EMPTY, replace(UP, peer=OTHER)], Told.NOTHING),
+        ([PEER, OTHER], [EMPTY, replace(GRACEFUL, peer=OTHER)], Told.PART),
         ([PEER, OTHER], [DONE], Told.PART),
         ([PEER, OTHER], [DONE, replace(UP, peer=OTHER)], Told.QUIET),
         ([PEER, OTHER], [HALF, replace(UP, peer=OTHER)], Told.PART),

@@ -21,47 +21,40 @@ refuse_while_in_use() {
     [[ -z $reason ]] || fail "$reason"
 }
 
+is_anything_here() {
+    [[ -d $ANYPOD_HOME || -d $PREFIX$RUN_DIR ]] || is_our_plugin || is_our_command || is_our_completion ||
+        { [[ -z $PREFIX ]] && { compgen -G "$UNITS/anypod-*.service" || getent passwd "$SPEAKER_GROUP"; } >/dev/null; }
+}
+
 uninstall_anypod() {
-    local line
+    if ! is_anything_here; then
+        say "nothing of anypod is installed below ${PREFIX:-/}"
+        return
+    fi
     [[ -n $FORCE ]] || refuse_while_in_use
-    FOUND=
     if [[ -d $ANYPOD_HOME ]]; then
         lock "$ANYPOD_HOME"
     fi
-    if is_our_plugin; then
-        remove "$PLUGIN"
-    fi
+    ! is_our_plugin || rm -f "$PLUGIN"
     if [[ -z $PREFIX ]]; then
         remove_units
         clear_node
     fi
-    [[ ! -d $PREFIX$RUN_DIR ]] || remove "$PREFIX$RUN_DIR"
-    ! is_our_command || remove "$COMMAND"
-    ! is_our_completion || remove "$COMPLETION"
+    rm -rf "$PREFIX$RUN_DIR"
+    ! is_our_command || rm -f "$COMMAND"
+    ! is_our_completion || rm -f "$COMPLETION"
     rm -f "$PLUGIN.anypod-new" "$COMMAND.anypod-new" "$COMPLETION.anypod-new"
     remove_examples
     if [[ -z $PREFIX ]]; then
         remove_user
         name_what_operators_made
     fi
-    if [[ -d $ANYPOD_HOME ]]; then
-        remove_home
-        FOUND=1
-    fi
-    if [[ -n $FOUND ]]; then
-        say "removed from ${PREFIX:-/}"
-    else
-        say "nothing of anypod is installed below ${PREFIX:-/}"
-    fi
-}
-
-remove() {
-    rm -rf "$1"
-    FOUND=1
+    remove_home
+    say "removed from ${PREFIX:-/}"
 }
 
 remove_units() {
-    local unit
+    local unit found=
     # The end of the speaker starts the dead man's switch: it is stopped last.
     for unit in anypod-drain anypod-speaker anypod-gobgpd anypod-dead-man; do
         [[ -f $UNITS/$unit.service ]] || continue
@@ -69,10 +62,11 @@ remove_units() {
             systemctl --quiet disable "$unit.service" 2>/dev/null || true
             systemctl stop "$unit.service" || say "$unit.service did not stop: see 'systemctl status $unit'"
         fi
-        remove "$UNITS/$unit.service"
+        rm -f "$UNITS/$unit.service"
+        found=1
     done
     rm -f /etc/systemd/system/*.wants/anypod-{drain,speaker,gobgpd}.service "$SYSUSERS" "$TMPFILES"
-    if [[ -n $FOUND ]] && systemd_is_booted; then
+    if [[ -n $found ]] && systemd_is_booted; then
         systemctl daemon-reload
         systemctl reset-failed 'anypod-*' 2>/dev/null || true
     fi
@@ -106,9 +100,7 @@ remove_examples() {
 remove_user() {
     getent passwd "$SPEAKER_GROUP" >/dev/null || return 0
     [[ ! -d ${CONFIG%/*} ]] || find "${CONFIG%/*}" -xdev -group "$SPEAKER_GROUP" -exec chgrp -h root {} +
-    if userdel "$SPEAKER_GROUP" 2>/dev/null; then
-        FOUND=1
-    else
+    if ! userdel "$SPEAKER_GROUP" 2>/dev/null; then
         say "the user $SPEAKER_GROUP stays, a process of it still runs: end it, then userdel $SPEAKER_GROUP"
     fi
     groupdel "$SPEAKER_GROUP" 2>/dev/null || true # where userdel leaves it

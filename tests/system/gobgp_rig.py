@@ -19,11 +19,10 @@ DEADLINE = 30.0
 NUMBERS = itertools.count()
 
 
-def run(*command: str | Path, check: bool = True) -> str:
+def run(*command: str | Path, check: bool = True, stdin: str = "", seconds: float = 30) -> str:
     """A command's output; its complaints are the error's message."""
-    done = subprocess.run(
-        [str(word) for word in command], capture_output=True, text=True, timeout=30, check=False
-    )
+    words = [str(word) for word in command]
+    done = subprocess.run(words, input=stdin, capture_output=True, text=True, timeout=seconds, check=False)
     if check and done.returncode:
         raise AssertionError(f"{' '.join(map(str, command))}: {done.stderr or done.stdout}")
     return done.stdout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import platform
 import shutil
 import subprocess
@@ -47,9 +48,16 @@ class Machine:
             *(f"--network-namespace-path=/run/netns/{self._namespace}", "--capability=CAP_NET_ADMIN"),
             *(f"--bind-ro={ROOT}:{SOURCE}", *(f"--bind-ro={path}" for path in self._seen)),
         ]
+        # A node's root sets sysctls of its network.
+        env = {**os.environ, "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network"}
         with self._log.open("ab") as stream:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, start_new_session=True
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=stream,
+                start_new_session=True,
+                env=env,
             )
         wait("init runs", self._find_init, BOOT)
         wait("the system is up", self._is_up, BOOT)
@@ -69,10 +77,14 @@ class Machine:
         state = self.do("systemctl", "is-system-running", check=False).strip()
         return state in {"running", "degraded"}
 
-    def do(self, *command: str, check: bool = True) -> str:
-        """A command's output, run inside as root."""
+    def inside(self, *command: str) -> list[str]:
+        """The command line that runs a command inside, as root."""
         spaces = ["-m", "-u", "-i", "-n", "-p", "-C", "-r", "-w"]
-        return run("nsenter", "-t", str(self._init), *spaces, "--", *command, check=check)
+        return ["nsenter", "-t", str(self._init), *spaces, "--", *command]
+
+    def do(self, *command: str, check: bool = True, stdin: str = "", seconds: float = 30) -> str:
+        """The output of a command that is run inside."""
+        return run(*self.inside(*command), check=check, stdin=stdin, seconds=seconds)
 
     def install_units(self, prefix: Path, seconds_to_death: int) -> None:
         """The units as install.sh installs them, and the commands from the prefix; a configuration must be there."""
@@ -108,12 +120,19 @@ class Machine:
     def journal(self, unit: str) -> str:
         return self.do("journalctl", "--unit", unit, "--output=cat", "--no-pager")
 
+    def leave(self) -> None:
+        """The first half of `reboot`: systemd-nspawn leaves the start to who called it."""
+        assert self._process is not None
+        self.do("systemctl", "reboot", "--no-block")
+        self._process.wait(BOOT)
+        self._process, self._init = None, 0
+
     def stop(self) -> None:
         """Powers off, or kills what does not end."""
         if self._process is None:
             return
         if self._init:
-            self.do("systemctl", "poweroff", "--force", check=False)
+            self.do("systemctl", "poweroff", "--force", "--force", check=False)
         end = time.monotonic() + 20
         while self._process.poll() is None and time.monotonic() < end:
             time.sleep(0.1)

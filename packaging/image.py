@@ -11,7 +11,7 @@ import ast
 import marshal
 import sys
 from importlib.machinery import ExtensionFileLoader
-from importlib.util import find_spec
+from importlib.util import MAGIC_NUMBER, find_spec
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -27,6 +27,8 @@ VERBS = {
 }
 FIRST = ("cni", "cni.main")
 READER = "cni.image"
+# What the interpreter finds in the place of its package `encodings`.
+CODEC = "cni.utf8"
 # The one module of the standard library that the usual way needs and the interpreter has as a file.
 FILES = {"struct"}
 
@@ -158,8 +160,11 @@ def build(site: Path, directory: Path) -> None:
     put(START, sources.code(READER, f"begin(*{arguments!r})"))
     for verb, name in VERBS.items():
         put(verb, [(one, sources.code(one)) for one in sources.needed(name, list(first)) if one not in first])
-    rest = [name for name in sources.names() if name not in first and name != READER]
+    rest = [name for name in sources.names() if name not in (*first, READER, CODEC)]
     put(REST, {name: marshal.dumps(sources.code(name)) for name in rest})
+    # As `py_compile` writes a module that is never compared with its source.
+    head = MAGIC_NUMBER + (1).to_bytes(4, "little") + bytes(8)
+    (directory / "encodings.pyc").write_bytes(head + marshal.dumps(sources.code(CODEC)))
 
 
 if __name__ == "__main__":

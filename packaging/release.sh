@@ -54,6 +54,7 @@ build_release() {
         fail "a module of the release does not compile: $(tail -n 1 "$log")"
     "$release/bin/python" -I "$SOURCE/packaging/image.py" "$(site_of "$release")" "$release/image" \
         >"$log" 2>&1 || fail "the plugin's image can't be made: $(tail -n 1 "$log")"
+    link_interpreter "$release/image" "$python"
     launcher_text "$release" "$python" >"$release/launcher"
     chmod 755 "$release/launcher"
     # Without it the shell completes file names; that is no reason to install nothing.
@@ -80,11 +81,21 @@ pip_reason() {
 
 site_of() { "$1/bin/python" -I -c 'import sysconfig; print(sysconfig.get_path("purelib"))'; }
 
+# The distribution's interpreter by a link that a file `._pth` stands beside, which says where modules are (Python's
+# documentation, "The initialization of the sys.path module search path"). So it finds cni/utf8.py as `encodings`.
+link_interpreter() {
+    ln -s "$2" "$1/python"
+    "$2" -IS -c 'import os, sys; print(".", *filter(os.path.isdir, sys.path), sep="\n")' >"$1/python._pth"
+}
+
 # The smallest thing that starts the plugin: the distribution's interpreter, alone (-I) and without site (-S). It runs
 # the image of the release, see cni/image.py, and imports what that does not give. This text is compiled for each call.
 launcher_text() {
+    local interpreter=$1/image/python
+    # The kernel takes the interpreter's path as far as a space, and of the first line 255 bytes.
+    [[ ! $interpreter =~ [[:space:]] && ${#interpreter} -le 240 ]] || interpreter=$2
     cat <<LAUNCHER
-#!$2 -IS
+#!$interpreter -IS
 $MADE_BY
 import _imp, marshal, posix, sys
 sys.path.insert(0, $(quoted "$(site_of "$1")"))

@@ -139,8 +139,9 @@ def test_plugin_and_command_run_from_the_prefix(installed: Install) -> None:
 def test_launcher_is_short_and_starts_the_distribution_s_interpreter_isolated(installed: Install) -> None:
     lines = installed.plugin.read_text().splitlines()
     assert len(lines) <= 10
-    assert re.fullmatch(r"#!/usr/bin/python3\.\d+ -IS", lines[0])
     release = (installed.prefix / "opt/anypod/current").resolve()
+    assert lines[0] == f"#!{release}/image/python -IS"
+    assert re.fullmatch(r"/usr/bin/python3\.\d+", str((release / "image/python").readlink()))
     assert str(release) in installed.plugin.read_text()
 
 
@@ -156,7 +157,9 @@ def test_plugin_runs_the_image_of_its_release_and_does_without_a_damaged_one(ins
         return str(done.stderr)
 
     assert f"{image}/start" in opened()
+    assert f"{image}/encodings.pyc" in opened()
     assert "site-packages" not in opened()
+    assert "/encodings/" not in opened(), "the interpreter's own package"
     start = (image / "start").read_bytes()
     (image / "start").write_bytes(start[:1000])
     try:

@@ -127,8 +127,9 @@ def _memory_file(stack: ExitStack, name: str) -> BinaryIO:
 
 
 def _image(prefix: Path, modules: dict[str, bytes], tests: Iterable[str], needs: Needs) -> Image:
-    # The interpreter that the plugin names runs all Python of the machine.
-    python = (prefix / PLUGIN).read_text(encoding="utf-8").split()[0].removeprefix("#!")
+    # The interpreter that the plugin names runs all Python of the machine, not by that link, which has no PYTHONPATH.
+    named = (prefix / PLUGIN).read_text(encoding="utf-8").split()[0].removeprefix("#!")
+    python = str(Path(named).resolve())
     image = Image()
     image.add(python)
     image.add(_standard_library(python), UNNEEDED)

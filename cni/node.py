@@ -176,7 +176,8 @@ def _make_room(
             raise CniError(
                 ADDRESS_CONFLICT,
                 f"bridge {holder.name} already has an IP address different from {ip_text(ip)}/{prefixlen}:"
-                f" {shown}; remove that address, set the range's gateway to it, or set forceAddress",
+                f" {shown}; remove that address (ip address del {shown} dev {holder.name}),"
+                " set the range's gateway to it, or set forceAddress",
             )
         _request(kernel, f"the removal of {shown} from {holder.name}", address_delete(holder.index, *other))
 

@@ -34,12 +34,18 @@ _FIXED = {
 
 def changeable(running: Config, new: Config) -> Config:
     """The new configuration with what can't change as it was; the log says what that is."""
-    kept = {}
-    for name, (key, restart) in _FIXED.items():
-        if getattr(running, name) != getattr(new, name):
-            log.warning("not changed before a restart", key=key, fix=restart)
-            kept[name] = getattr(running, name)
-    return replace(new, **kept)
+    for key, restart in waiting(running, new).items():
+        log.warning("not changed before a restart", key=key, fix=restart)
+    return replace(new, **{name: getattr(running, name) for name in _FIXED})
+
+
+def waiting(running: Config, new: Config) -> dict[str, str]:
+    """What of the new configuration comes into force by a restart only, and by which."""
+    return {
+        key: restart
+        for name, (key, restart) in _FIXED.items()
+        if getattr(running, name) != getattr(new, name)
+    }
 
 
 def differences(running: Config, new: Config) -> list[str]:
@@ -62,6 +68,8 @@ class Reload:
         self.loaded_at = time.time()
         # Why the files are not in force, empty while they are.
         self.refused = ""
+        # Keys of the files that are not in force, and the restart that each takes.
+        self.waiting: dict[str, str] = {}
 
     def demand(self) -> None:
         """Loads at once."""
@@ -100,6 +108,7 @@ class Reload:
                     log.error("configuration refused", reason=line, kept="the one before")
             self.refused = str(error)
             return False
+        self.waiting = waiting(self.config, new)
         new = changeable(self.config, new)
         changed = differences(self.config, new)
         if changed or demanded or self.refused:

@@ -58,7 +58,11 @@ def document(
             "trouble": speaker.trouble,
             "lost": speaker.losses,
         },
-        "configuration": {"loaded": round(reload.loaded_at, 3), "refused": reload.refused},
+        "configuration": {
+            "loaded": round(reload.loaded_at, 3),
+            "refused": reload.refused,
+            "waiting": reload.waiting,
+        },
         "peers": [
             _peer(status, speaker.daemon.flaps, words, passwords or {}) for status in speaker.daemon.peers
         ],

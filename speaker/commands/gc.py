@@ -40,8 +40,9 @@ def gc(dry_run: bool, state_dir: str, output: str) -> None:
         raise Failure(f"{error.strerror}; run this as root") from error
     rows = listed(found)
     kept = [{"link": link.name, "alias": link.alias, "network": link.network()} for link in found.kept]
-    if not out.structured({"dry_run": dry_run, "removed": rows, "kept": kept}, output):
-        _tell(rows, dry_run)
+    document = {"dry_run": dry_run, "removed": rows, "kept": kept, "made_anew": found.anew}
+    if not out.structured(document, output):
+        _tell(rows, dry_run, found.anew)
         for one in kept:
             click.echo(
                 f"{one['link']} stays: no record explains it, and a pod may use it ({out.clean(one['alias'])});"
@@ -50,7 +51,9 @@ def gc(dry_run: bool, state_dir: str, output: str) -> None:
     finish(True)
 
 
-def _tell(rows: list[dict[str, Any]], dry_run: bool) -> None:
+def _tell(rows: list[dict[str, Any]], dry_run: bool, anew: int) -> None:
+    if anew:
+        click.echo(f"the state file was gone; it is made anew, with {out.count(anew, 'attachment')}")
     if not rows:
         click.echo("nothing is left over")
         return

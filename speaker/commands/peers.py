@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from speaker.bgp import PeerStatus
 
+NOT_THERE = "gobgpd does not have it"
 COLUMNS = (
     "peer",
     "asn",
@@ -64,9 +65,7 @@ def rows_of(document: dict[str, Any]) -> list[dict[str, Any]]:
     rows = [{**peer, "trouble": peer["reason"]} for peer in document["peers"]]
     for row in rows:
         row["trouble"] = row["trouble"] or row.get("password", "")
-    return rows + [
-        _missing(key, why or "gobgpd does not have it") for key, why in document["missing_peers"].items()
-    ]
+    return rows + [_missing(key, why or NOT_THERE) for key, why in document["missing_peers"].items()]
 
 
 def _missing(key: str, why: str) -> dict[str, Any]:

@@ -44,12 +44,16 @@ class Held:
 
 @dataclass(slots=True)
 class Stale:
-    """What can go; `kept` are links that look left over and may be a running pod's."""
+    """What can go; `kept` are links that look left over and may be a running pod's.
+
+    `anew`: the attachments of a state file that was lost and is made anew.
+    """
 
     attachments: list[Record] = field(default_factory=list)
     links: list[OwnedLink] = field(default_factory=list)
     elements: list[Element] = field(default_factory=list)
     kept: list[OwnedLink] = field(default_factory=list)
+    anew: int = 0
 
     def __len__(self) -> int:
         return len(self.attachments) + len(self.links) + len(self.elements)
@@ -102,7 +106,8 @@ def remove(state_dir: str) -> Stale:
     from cni.store import Store
 
     kernel = Kernel()
-    if not os.path.exists(f"{state_dir}/{FILE}") and not owned_links(all_links(kernel)):
+    lost = not os.path.exists(f"{state_dir}/{FILE}")
+    if lost and not owned_links(all_links(kernel)):
         return Stale()  # nothing is made where nothing was
     store = Store(state_dir)
     try:
@@ -122,6 +127,7 @@ def remove(state_dir: str) -> Stale:
         store.close()
         kernel.socket.close()
     found.attachments = [record for record in left if record[:2] not in stays]
+    found.anew = len(before.records) if lost else 0
     return found
 
 

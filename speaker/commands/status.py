@@ -106,6 +106,11 @@ def _spoken(document: dict[str, Any]) -> Iterator[Part]:
             "error",
             f"{who}; its configuration is refused: {refused}; in force is that of {loaded}",
         )
+    elif waiting := document["configuration"].get("waiting"):
+        changed = ", ".join(waiting)
+        yield Part(
+            "speaker", "warning", f"{who}, configuration of {loaded}; {changed} is changed by a restart only"
+        )
     else:
         yield Part("speaker", "ok", f"{who}, configuration of {loaded}")
     gobgpd = document["gobgpd"]

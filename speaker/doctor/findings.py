@@ -20,7 +20,7 @@ def diagnose(facts: Facts) -> Iterator[Finding]:
     for about, found in (
         ("kernel", iter((_groups(facts.groups),))),
         ("hashing", _hashing(facts.sysctls)),
-        ("forwarding", _forwarding(facts.sysctls)),
+        ("forwarding", _forwarding(facts)),
         ("rp-filter", _reverse_path(facts.sysctls)),
         ("network", network.findings(facts)),
         ("speaker", _speaker(facts)),
@@ -71,16 +71,20 @@ def _hashing(sysctls: Mapping[str, str | None]) -> Iterator[Finding]:
             yield Finding(Level.OK, f"net.{version}: next hops are chosen by more than addresses")
 
 
-def _forwarding(sysctls: Mapping[str, str | None]) -> Iterator[Finding]:
-    for version, key in (("IPv4", "ipv4/ip_forward"), ("IPv6", "ipv6/conf/all/forwarding")):
-        if sysctls.get(key) == "0":
+def _forwarding(facts: Facts) -> Iterator[Finding]:
+    """Of the families that pods have, or of both where none is known."""
+    families = network.families(facts)
+    for family, key in ((4, "ipv4/ip_forward"), (6, "ipv6/conf/all/forwarding")):
+        if families and family not in families:
+            continue
+        if facts.sysctls.get(key) == "0":
             yield Finding(
                 Level.WARNING,
-                f"{version} packets are not forwarded (the plugin changes this with the first pod)",
+                f"IPv{family} packets are not forwarded (the plugin changes this with the first pod)",
                 f"sysctl -w net.{key.replace('/', '.')}=1",
             )
-        elif sysctls.get(key):
-            yield Finding(Level.OK, f"{version} packets are forwarded")
+        elif facts.sysctls.get(key):
+            yield Finding(Level.OK, f"IPv{family} packets are forwarded")
 
 
 def _reverse_path(sysctls: Mapping[str, str | None]) -> Iterator[Finding]:
@@ -139,10 +143,15 @@ def _speaker(facts: Facts) -> Iterator[Finding]:
 
 
 def _configuration(speaker: Mapping[str, Any]) -> Iterator[Finding]:
-    refused = speaker.get("configuration", {}).get("refused", "")
-    if refused:
+    configuration = speaker.get("configuration", {})
+    if refused := configuration.get("refused", ""):
         what = f"the changed configuration is refused, the one before stays in force: {refused}"
         yield Finding(Level.ERROR, what, "mend the file; anypod speaker check", "configuration")
+    # The restarts that take more come first.
+    for restart in sorted(set(configuration.get("waiting", {}).values())):
+        keys = ", ".join(key for key, each in configuration["waiting"].items() if each == restart)
+        what = f"{keys}: changed in the speaker's configuration, and not in force before a restart"
+        yield Finding(Level.WARNING, what, restart, "configuration")
     routes = speaker.get("routes", {})
     for prefix, why in list(routes.get("refusals", {}).items())[:SHOWN]:
         yield Finding(

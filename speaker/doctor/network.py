@@ -34,6 +34,17 @@ def findings(facts: Facts) -> Iterator[Finding]:
     yield from _neighbours(facts, facts.state)
 
 
+def families(facts: Facts) -> set[int]:
+    """The families that pods have, or would get: 4 and 6; none where no network is known."""
+    conflists = () if isinstance(facts.conflists, str) else facts.conflists
+    nets = [one.compiled for one in conflists if one.compiled]
+    held: list[str] = []
+    if not isinstance(facts.state, str):
+        nets += facts.state.networks
+        held = [text for one in facts.state.allocations for text in one.addresses]
+    return {one.family for net in nets for one in net.ranges()} | {6 if ":" in text else 4 for text in held}
+
+
 def _bridges(facts: Facts, state: State) -> Iterator[Finding]:
     """By network. Earlier configurations are remembered, too: a pod may be on the bridge of any of them."""
     names = {one.network for one in state.allocations if one.host_ifname} | {

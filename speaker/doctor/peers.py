@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from speaker.commands.peers import NOT_THERE
+from speaker.doctor.network import pod_mtu
 from speaker.doctor.values import Dial, Finding, Fit, Level
 
 if TYPE_CHECKING:
@@ -17,6 +19,8 @@ SHOWN = 20
 
 def findings(facts: Facts) -> Iterator[Finding]:
     """Each peer that is down, with its cause; and whether large packets get through to those that are not."""
+    if not isinstance(facts.speaker, str) and not facts.speaker.get("gobgpd", {}).get("connected", True):
+        return  # what peers there are only gobgpd knows, and that it does not answer has been said
     down = [one for one in facts.peers if one.row["state"] != "established"]
     for one in down[:SHOWN]:
         what, fix = cause(one)
@@ -30,15 +34,17 @@ def findings(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             Level.WARNING, "no peer is configured", "add a [[peer]] to speaker.toml, see docs/speaker-toml.md"
         )
+    widest = None if isinstance(facts.state, str) else pod_mtu(facts, facts.state)
     for one in facts.peers:
-        yield from _path(one)
+        yield from _path(one, widest[1] if widest else 0)
 
 
 def cause(one: PeerFacts) -> tuple[str, str]:
     """Why it is down, and what to do."""
     row, address = one.row, one.row.get("address") or one.row["peer"]
     if row["state"] == "missing":
-        return f"gobgpd does not have it: {row['reason']}", "see that reason; journalctl -u anypod-speaker"
+        why = "" if row["reason"] in ("", NOT_THERE) else f": {row['reason']}"
+        return f"{NOT_THERE}{why}", "see that reason; journalctl -u anypod-speaker"
     return (
         _way(one, str(address))
         or _told(one)
@@ -107,14 +113,17 @@ def _dialled(one: PeerFacts, address: str) -> tuple[str, str] | None:
     return None
 
 
-def _path(one: PeerFacts) -> Iterator[Finding]:
-    address = one.row.get("address") or one.row["peer"]
-    fix = "raise the MTU on the way to it, or set mtu in the netconf to what gets through: ping -M do -s SIZE"
+def _path(one: PeerFacts, mtu: int) -> Iterator[Finding]:
+    """`mtu` is that of the pods; ping wants it without the headers of IP and ICMP."""
+    address = str(one.row.get("address") or one.row["peer"])
+    size = mtu - (48 if ":" in address else 28)
+    fix = f"raise the MTU on the way until this is answered: ping -M do -s {size}"
+    less = ", or set mtu in the netconf to less and make the pods anew"
     if one.path is Fit.LOST:
         what = f"packets as large as pods send them get lost on the way to {address}, small ones do not: a link has a"
-        yield Finding(Level.ERROR, f"{what} smaller MTU and says nothing", f"{fix} {address}", "mtu")
+        yield Finding(Level.ERROR, f"{what} smaller MTU and says nothing", f"{fix} {address}{less}", "mtu")
     elif one.path is Fit.TOO_BIG:
         what = f"packets as large as pods send them do not fit on the way to {address}"
-        yield Finding(Level.WARNING, what, f"{fix} {address}", "mtu")
+        yield Finding(Level.WARNING, what, f"{fix} {address}{less}", "mtu")
     elif one.path is Fit.PASSED:
         yield Finding(Level.OK, f"packets as large as pods send them reach {address}", about="mtu")

@@ -57,10 +57,11 @@ def attached(seen: Seen, one: Allocation) -> Iterator[Step]:
         yield Step("pod", ERROR, what, "anypod gc takes its record and its addresses back")
         return
     if one.host_ifname:
-        yield _link(seen, one)
+        yield link_of(seen, one)
 
 
-def _link(seen: Seen, one: Allocation) -> Step:
+def link_of(seen: Seen, one: Allocation) -> Step:
+    """The pod's link and its bridge."""
     by_name = {link.name: link for link in seen.links}
     link, net = by_name.get(one.host_ifname), network_of(seen, one)
     bridge = by_name.get(net.bridge) if net is not None else None
@@ -122,5 +123,5 @@ def unknown_pod(seen: Seen, name: str) -> Iterator[Step]:
         )
         return
     what = f"no pod {name} is attached to this node, and none was refused lately"
-    fix = "see whether it runs here (crictl pods), and whether anypod's conflist comes first (anypod doctor)"
+    fix = "see whether it runs here (crictl pods, podman ps), and whether anypod's conflist comes first (anypod doctor)"
     yield Step("allocation", ERROR, what, fix)

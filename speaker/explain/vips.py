@@ -9,7 +9,7 @@ from cni.errors import ADDRESS_CONFLICT, VIP_REFUSED
 from cni.network import packed
 from cni.pools import load as load_pools
 from speaker.commands.output import clean
-from speaker.explain.pods import refused
+from speaker.explain.pods import link_of, refused
 from speaker.explain.routing import announced, in_gobgpd, learned, vip_in_kernel
 from speaker.explain.values import ERROR, OK, SKIPPED, UNKNOWN, WARNING, Step
 
@@ -38,6 +38,7 @@ def chain(seen: Seen, prefix: Prefix) -> Iterator[Step]:
         yield Step("annotation", OK, f"asked for by {_names(askers)}")
         yield from _pool(seen, vip, about)
         yield from _allocation(askers, vip)
+        yield from _links(seen, askers)
     for one in refusals:
         yield _mild(refused(seen, one, "pool"))
     yield from _served(seen, prefix, known)
@@ -72,7 +73,8 @@ def refusals_of(seen: Seen, vip: str) -> list[Mapping[str, Any]]:
     return [
         one
         for one in reversed(seen.refusals)
-        if one["code"] in (VIP_REFUSED, ADDRESS_CONFLICT)
+        # In the netconf itself, a virtual IP that no pool has is a mistake of the netconf.
+        if (one["code"] in (VIP_REFUSED, ADDRESS_CONFLICT) or one["message"].startswith("anycast.vips"))
         and found.search(one["message"])
         and (one["container"], one["ifname"]) not in held
     ]
@@ -146,6 +148,15 @@ def _allocation(askers: Sequence[Allocation], vip: str) -> Iterator[Step]:
     else:
         what = "granted and not recorded: the ADD is under way, or was cut off"
         yield Step("allocation", ERROR, what, "if it stays so, end the pod, so that it is made anew")
+
+
+def _links(seen: Seen, askers: Sequence[Allocation]) -> Iterator[Step]:
+    """Those that lead nowhere: all that comes after follows from it. Where other pods' stand, it breaks nothing."""
+    steps = [(one, link_of(seen, one)) for one in askers if one.host_ifname]
+    broken = [(one, step) for one, step in steps if step.state == ERROR]
+    state = ERROR if len(broken) == len(askers) else WARNING
+    for one, step in broken[:SHOWN]:
+        yield Step(step.step, state, f"{clean(one.pod or one.container)}: {step.what}", step.fix)
 
 
 def _served(seen: Seen, prefix: Prefix, known: Mapping[str, Any] | None) -> Iterator[Step]:

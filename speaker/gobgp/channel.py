@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -128,8 +129,14 @@ async def translated() -> AsyncIterator[None]:
         raise DaemonLostError("the connection was closed") from None
 
 
+def _short(text: str) -> str:
+    """Without what gRPC says around the one reason why there is no connection: whoever tells it names the address."""
+    found = re.search(r"; last error: .*(?: error| to remote host): ([^:]+)$", text)
+    return found[1] if found else text
+
+
 def _as_ours(error: grpc.aio.AioRpcError) -> DaemonLostError | DaemonRefusedError:
-    text = error.details() or error.code().name
+    text = _short(error.details() or error.code().name)
     if error.code() == grpc.StatusCode.UNIMPLEMENTED and "unknown method" not in text:
         return OtherVersionError(text)
     # A daemon that was restarted between two calls answers, and knows nothing.

@@ -58,7 +58,7 @@ def test_running_pods_lose_nothing(node: Node, gc: Gc) -> None:
     for number, pod in enumerate(pods[1:], 1):
         node.add(f"c{number}", pod, document | {"runtimeConfig": {}})
     before = (node.links(), node.held())
-    assert gc() == {"dry_run": False, "removed": [], "kept": []}
+    assert gc() == {"dry_run": False, "removed": [], "kept": [], "made_anew": 0}
     assert (node.links(), node.held()) == before
 
 
@@ -96,5 +96,5 @@ def test_a_lost_state_file_is_made_anew_from_the_pods_links(node: Node, gc: Gc) 
     before = node.held()
     for file in node.state.glob("state.db*"):
         file.unlink()
-    assert gc() == {"dry_run": False, "removed": [], "kept": []}
+    assert gc() == {"dry_run": False, "removed": [], "kept": [], "made_anew": 1}
     assert node.held() == before

@@ -201,6 +201,7 @@ BREAKS = [
     Break("state file removed", "state.db is gone while", "anypod gc", POD, do=remove_state),
     Break("state file removed: doctor", "state.db is gone while", "anypod gc", undo=make_state),
     Break("bridge deleted", NO_BRIDGE, "made anew", POD, do=delete_bridge),
+    Break("bridge deleted: virtual IP", NO_BRIDGE, "made anew", VIP),
     Break("bridge deleted: doctor", NO_BRIDGE, "made anew"),
     Break("wrong AS", "its AS is not 65029", "peer.asn", "10.244.2.0/24", THERE),
     Break("wrong AS: doctor", "peer 192.0.2.33 (rack2) is down: gobgpd refuses", "peer.asn", node=THERE),

@@ -27,6 +27,7 @@ PEER = {
     "peer": "192.0.2.1", "address": "192.0.2.1", "asn": 65000, "description": "rack", "state": "established",
     "uptime": 90, "flaps": 0, "reason": "", "received": 3, "accepted": 3, "advertised": 2,
 }  # fmt: skip
+WAITING = {"loaded": 0, "refused": "", "waiting": {"bgp": "systemctl restart anypod-gobgpd anypod-speaker"}}
 DOCUMENT: dict[str, Any] = {
     "asn": 65001,
     "router_id": "192.0.2.2",
@@ -75,6 +76,7 @@ def test_a_node_at_its_best() -> None:
         ({"missing_peers": {"eth9": "no such link"}}, "peers", "error", "down: eth9"),
         ({"peers": []}, "peers", "warning", "none is configured"),
         ({"configuration": {"loaded": 0, "refused": "bgp.asn: no"}}, "speaker", "error", "bgp.asn: no"),
+        ({"configuration": WAITING}, "speaker", "warning", "bgp is changed by a restart only"),
         ({"gobgpd": DOCUMENT["gobgpd"] | {"in_step": False, "trouble": "port taken"}}, "gobgpd", "error", "port taken"),
         ({"routes": DOCUMENT["routes"] | {"refused": 2}}, "learned", "warning", "2 refused by the kernel"),
         (

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from cni.allocation import Allocation
 from speaker.commands.direct import Gobgpd
+from speaker.commands.peers import NOT_THERE
 from speaker.commands.record import State
 from speaker.commands.stale import Stale
 from speaker.doctor.findings import diagnose
@@ -119,6 +121,14 @@ def test_a_node_that_has_all_has_nothing_to_mend() -> None:
             "systemctl restart anypod-gobgpd",
         ),
         (
+            spoken(
+                configuration={"refused": "", "waiting": {"bgp": "restart both", "gobgpd": "restart both"}}
+            ),
+            Level.WARNING,
+            "bgp, gobgpd: changed in the speaker's configuration",
+            "restart both",
+        ),
+        (
             spoken(configuration={"refused": "peer[0].asn"}),
             Level.ERROR,
             "stays in force: peer[0].asn",
@@ -220,6 +230,22 @@ def test_a_peer_that_gobgpd_does_not_have_is_told_so() -> None:
     (found,) = [one for one in bad(replace(GOOD, peers=(PeerFacts(row),))) if "eth9" in one[1]]
     assert found[0] is Level.ERROR
     assert "no such link" in found[1]
+    (found,) = bad(replace(GOOD, peers=(PeerFacts({**row, "reason": NOT_THERE}),)))
+    assert found[1] == "peer eth9 is down: gobgpd does not have it"
+
+
+def test_of_a_gobgpd_that_does_not_answer_no_peer_is_told() -> None:
+    dead = spoken(gobgpd={"trouble": "gone", "connected": False, "api": "unix:///x"})
+    assert [what for _, what, _ in bad(replace(dead, peers=down().peers))] == [
+        "gobgpd does not answer at unix:///x: gone"
+    ]
+
+
+def test_forwarding_is_asked_of_the_families_that_pods_have() -> None:
+    off = replace(GOOD, sysctls={**GOOD.sysctls, "ipv6/conf/all/forwarding": "0"})
+    assert ["IPv6 packets are not forwarded" in what for _, what, _ in bad(off)] == [True]
+    one = Allocation("pods", "c1", "eth0", "/run/netns/x", "anyp1", ("10.1.0.5/24",))
+    assert not [what for _, what, _ in bad(replace(off, state=State([one], {}, [], []))) if "forward" in what]
 
 
 def test_without_a_speaker_gobgpd_is_told_of() -> None:

@@ -154,6 +154,7 @@ def test_a_whole_chain(name: str, steps: str) -> None:
 
 NOT_HELD = {"pod": "shop/api", "container": "c9", "ifname": "eth0", "network": "pods", "at": 40 * 10**9}
 OUTSIDE = {**NOT_HELD, "code": 106, "message": "anypod.dev/anycast: 203.0.113.7 is in none; ask for another"}
+NO_POOL = {**NOT_HELD, "code": 7, "message": 'anycast.vips[0]: "203.0.113.8" is in no pool; add it to a pool'}
 EXHAUSTED = {**NOT_HELD, "code": 100, "message": "no IP addresses available; 9 held; widen ipam.ranges"}
 GRANTED = allocation(vips=False)
 GRANTED.detail = {"vips": [VIP]}
@@ -166,6 +167,7 @@ MISSING: list[tuple[Seen, str, str, str, str]] = [
     (replace(GOOD, state=State([], {}, [NETWORK], []), about={}), VIP, "annotation", "no pod of this node asks", VIP),
     (replace(GOOD, refusals=(OUTSIDE,)), "203.0.113.7", "pool", "ADD of shop/api was refused 1m00s ago",
      "ask for another"),
+    (replace(GOOD, refusals=(NO_POOL,)), "203.0.113.8", "pool", "ADD of shop/api was refused", "add it to a pool"),
     (replace(GOOD, state=State([GRANTED], {}, [NETWORK], [])), VIP, "allocation", "granted and not recorded",
      "made anew"),
     (of_vip(state="withdrawn", reason="none of them", endpoints=[SICK]), VIP, "health",
@@ -192,6 +194,7 @@ MISSING: list[tuple[Seen, str, str, str, str]] = [
      "widen ipam.ranges"),
     (GOOD, "shop/none", "allocation", "no pod shop/none is attached", "crictl pods"),
     (replace(GOOD, links=GOOD.links[1:]), POD_IP, "link", "the bridge cni0 of network pods is gone", "made anew"),
+    (replace(GOOD, links=GOOD.links[1:]), VIP, "link", "shop/web: the bridge cni0 of network pods", "made anew"),
     (replace(GOOD, links=GOOD.links[:1]), POD_IP, "link", "its link anyp1 is gone", "made anew"),
     (replace(GOOD, links=(GOOD.links[0], link("anyp1"))), POD_IP, "link", "not on the bridge cni0", "master cni0"),
     (replace(GOOD, ended=frozenset({"/run/netns/x"})), POD_IP, "pod", "/run/netns/x is gone", "anypod gc"),

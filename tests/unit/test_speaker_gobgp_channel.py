@@ -59,6 +59,25 @@ def test_the_daemons_errors_are_losses_or_refusals(code: Code, text: str, expect
 
 
 @pytest.mark.parametrize(
+    ("last", "reason"),
+    [
+        (
+            "FAILED_PRECONDITION: unix:/run/x: connect failed: addr: unix:/run/x error: No such file or directory",
+            "No such file or directory",
+        ),
+        (
+            "UNKNOWN: ipv4:127.0.0.1:50051: Failed to connect to remote host: Connection refused",
+            "Connection refused",
+        ),
+    ],
+)
+def test_of_a_connection_that_fails_the_reason_is_told(last: str, reason: str) -> None:
+    text = f"failed to connect to all addresses; last error: {last}"
+    found = outcome(AioRpcError(Code.UNAVAILABLE, Metadata(), Metadata(), text, ""))
+    assert str(found) == reason
+
+
+@pytest.mark.parametrize(
     "error",
     [
         DecodeError("no message"),

@@ -190,3 +190,15 @@ def test_what_a_running_daemon_cant_change_stays_and_is_named(files: Files, stre
     assert changeable(running, new) == replace(running, kernel=Kernel(metric=7))
     assert 'event="not changed before a restart" key=bgp' in stream.getvalue()
     assert "anypod-gobgpd anypod-speaker" in stream.getvalue()
+
+
+def test_what_waits_for_a_restart_is_known_until_it_is_as_it_was(files: Files) -> None:
+    load, asn = files.load, 65002
+    files.load = lambda: replace(load(), bgp=BgpGlobal(asn, "10.0.0.1"))  # type: ignore[method-assign]
+    reload = Reload(files.load, load())
+    asyncio.run(reload._reload(demanded=True))
+    assert list(reload.waiting) == ["bgp"]
+    assert reload.config.bgp.asn == 65001
+    asn = 65001
+    asyncio.run(reload._reload(demanded=True))
+    assert reload.waiting == {}

@@ -145,18 +145,17 @@ class PrefixSet:
     """Matches as one set. A question costs as many look-ups as the set has lengths, however many its members."""
 
     def __init__(self, matches: Iterable[PrefixMatch]) -> None:
-        self._ranges: dict[tuple[int, int], dict[int, list[tuple[int, int]]]] = {}
+        self._ranges: dict[int, dict[int, dict[int, list[tuple[int, int]]]]] = {4: {}, 6: {}}
         for match in matches:
             net = match.prefix
-            members = self._ranges.setdefault((net.version, net.prefixlen), {})
+            members = self._ranges[net.version].setdefault(net.prefixlen, {})
             shortest = max(match.shortest, net.prefixlen)
             members.setdefault(_bits(net, net.prefixlen), []).append((shortest, match.longest))
 
     def __contains__(self, prefix: Prefix) -> bool:
-        size, asked, bits = prefix.prefixlen, prefix.version, prefix.max_prefixlen
-        number = int(prefix.network_address)
-        for (version, length), members in self._ranges.items():
-            if version == asked and length <= size:
+        size, bits, number = prefix.prefixlen, prefix.max_prefixlen, int(prefix.network_address)
+        for length, members in self._ranges[prefix.version].items():
+            if length <= size:
                 for shortest, longest in members.get(number >> (bits - length), ()):
                     if shortest <= size <= longest:
                         return True
@@ -198,22 +197,22 @@ def _bits(prefix: Prefix, length: int) -> int:
     return int(prefix.network_address) >> (prefix.max_prefixlen - length)
 
 
-_NEVER_ROUTED = PrefixSet(
-    [
-        *(
-            everything_in(IPv4Network(text))
-            for text in ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "255.255.255.255/32")
-        ),
-        *(
-            everything_in(IPv6Network(text))
-            for text in ("::/128", "::1/128", "::ffff:0:0/96", "fe80::/10", "ff00::/8")
-        ),
-    ]
+# What has no place in a routing table: nobody's, multicast, loopback, link-local, IPv4 as IPv6.
+NEVER_ROUTED = (
+    *(
+        everything_in(IPv4Network(text))
+        for text in ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "255.255.255.255/32")
+    ),
+    *(
+        everything_in(IPv6Network(text))
+        for text in ("::/128", "::1/128", "::ffff:0:0/96", "fe80::/10", "ff00::/8")
+    ),
 )
+_NEVER_ROUTED = PrefixSet(NEVER_ROUTED)
 
 
 def never_routed(prefix: Prefix) -> bool:
-    """Whether it has no place in a routing table: nobody's, multicast, loopback, link-local, IPv4 as IPv6."""
+    """Whether it has no place in a routing table."""
     return prefix in _NEVER_ROUTED
 
 

@@ -26,6 +26,8 @@ T = TypeVar("T")
 
 # Prefixes that are asked for at a time: so many fit what a server takes at once, of 64 KiB.
 ASKED = {4: 2500, 6: 1000}
+# And so many questions at a time: while one is answered, gobgpd can make the answer to the next.
+AT_A_TIME = 2
 # Seconds for what is on this machine, or a network away.
 CONNECT_TIMEOUT = 5.0
 
@@ -147,16 +149,24 @@ async def listed(
     prefixes: Sequence[Prefix],
 ) -> list[Destination]:
     """The destinations of these prefixes, of all if there are none; `listing` makes the request."""
-    found: list[Destination] = []
     asked = ASKED[prefixes[0].version] if prefixes else 1
-    for start in range(0, len(prefixes) or 1, asked):
-        some = prefixes[start : start + asked]
+    slots = asyncio.Semaphore(AT_A_TIME)
+
+    async def ask(some: Sequence[Prefix]) -> list[Destination | None]:
         # A few prefixes are answered at once, and while this waits nothing else is done.
-        timeout = timeout_for(len(some)) if some else TABLE_TIMEOUT
-        async with translated():
-            answers = await streams.whole("ListPath", listing(some), read, timeout)
-        found += [destination for destination in answers if destination is not None]
-    return found
+        async with slots, translated():
+            return await streams.whole(
+                "ListPath", listing(some), read, timeout_for(len(some)) if some else TABLE_TIMEOUT
+            )
+
+    pieces = [prefixes[start : start + asked] for start in range(0, len(prefixes) or 1, asked)]
+    calls = [asyncio.ensure_future(ask(some)) for some in pieces]
+    try:
+        answers = await asyncio.gather(*calls)
+    finally:
+        for call in calls:
+            call.cancel()
+    return [destination for answer in answers for destination in answer if destination is not None]
 
 
 async def events(

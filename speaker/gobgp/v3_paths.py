@@ -143,8 +143,12 @@ def destination_from_api(found: api.Destination, asn: int, links: Mapping[str, s
 
 def prefixes_of_paths(paths: Iterable[api.Path]) -> list[Prefix]:
     """The prefixes that an event names."""
-    found = (_prefix_of_nlri(path.nlri.value) for path in paths if path.nlri.type_url == _PREFIX)
-    return [prefix for prefix in found if prefix is not None]
+    found: list[Prefix] = []
+    for path in paths:
+        nlri = path.nlri
+        if nlri.type_url == _PREFIX and (prefix := _prefix_of_nlri(nlri.value)) is not None:
+            found.append(prefix)
+    return found
 
 
 @lru_cache(maxsize=1 << 12)  # the same path is told several times in a row, if at all

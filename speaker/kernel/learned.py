@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from speaker.desired import KernelRoute, NextHop
 from speaker.kernel.resolve import NOWHERE, Offers, Ways, union
-from speaker.prefixes import Nets, PrefixSet, everything_in, hosts_in, never_routed
+from speaker.prefixes import NEVER_ROUTED, Nets, PrefixSet, everything_in, hosts_in
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -46,12 +46,13 @@ class Acceptance:
         self._accept = config.accept
         pools = (prefix for pool in config.anycast.pools for prefix in pool.announcement.prefixes)
         self._listed = PrefixSet([*config.accept.prefixes, *map(hosts_in, pools)])
-        self._own = PrefixSet(map(everything_in, config.announce.subnets.prefixes))
+        own = map(everything_in, config.announce.subnets.prefixes)
+        self._kept_out = PrefixSet([*NEVER_ROUTED, *own])
 
     def __contains__(self, prefix: Prefix) -> bool:
         if prefix.prefixlen == 0:
             return self._accept.default_route
-        if never_routed(prefix) or prefix in self._own:
+        if prefix in self._kept_out:
             return False
         return not self._accept.prefixes or prefix in self._listed
 

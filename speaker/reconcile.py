@@ -88,15 +88,15 @@ class Speaker:
         self._next = config
         self._wake.set()
 
-    async def look(self, seconds: float) -> None:
-        """Reads the peers anew, for somebody who wants to see them; gives up after so long."""
+    async def look(self, seconds: float) -> bool:
+        """Reads the peers anew, for somebody who wants to see them; False where that takes longer."""
         self._work.peers = True
         passed = asyncio.Event()
         self._lookers.append(passed)
         self._wake.set()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await passed.wait()
+            await asyncio.wait_for(passed.wait(), seconds)
+        return passed.is_set()
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Works until `stop`. `ready` is called after the first pass. What was announced and learned stays."""

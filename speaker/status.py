@@ -186,9 +186,9 @@ class StatusSocket:
 
     async def _answer(self, reader: asyncio.StreamReader) -> bytes:
         question = (await heard(reader)).strip()
-        if not is_list(question):  # of long ones there are many parts, and none is about peers
-            await self._speaker.look(FRESH)
-        found = answer(self._speaker, question) if question else self._show()
+        # Of long lists there are many parts, and none is about peers.
+        late = not is_list(question) and not await self._speaker.look(FRESH)
+        found = answer(self._speaker, question) if question else {**self._show(), "late": late}
         return json.dumps(found).encode() + b"\n"
 
     def _close(self) -> None:

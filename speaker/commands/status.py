@@ -114,7 +114,11 @@ def _spoken(document: dict[str, Any]) -> Iterator[Part]:
     else:
         yield Part("speaker", "ok", f"{who}, configuration of {loaded}")
     gobgpd = document["gobgpd"]
-    if gobgpd["connected"] and gobgpd["in_step"]:
+    if gobgpd["connected"] and document.get("late"):
+        yield Part(
+            "gobgpd", "warning", f"{gobgpd['api']}, does not answer within 2 s; what follows may be old"
+        )
+    elif gobgpd["connected"] and gobgpd["in_step"]:
         yield Part("gobgpd", "ok", f"{gobgpd['api']}, has all it should")
     else:
         trouble = gobgpd["trouble"] or "the speaker is just at work on it"

@@ -126,7 +126,7 @@ def _speaker(facts: Facts) -> Iterator[Finding]:
     else:
         yield Finding(Level.OK, "the speaker answers")
         yield from _configuration(speaker)
-        yield _gobgpd(speaker.get("gobgpd"))
+        yield _gobgpd(speaker.get("gobgpd"), bool(speaker.get("late")))
     if facts.gobgpd_version:
         yield Finding(Level.OK, f"gobgpd is version {facts.gobgpd_version}", about="gobgpd")
     else:
@@ -180,8 +180,16 @@ def _vips(vips: Iterable[Mapping[str, Any]]) -> Iterator[Finding]:
             yield Finding(Level.WARNING, what, f"anypod explain {one['vip']}", "virtual-ip")
 
 
-def _gobgpd(gobgpd: object) -> Finding:
+def _gobgpd(gobgpd: object, late: bool) -> Finding:
     trouble = gobgpd.get("trouble") if isinstance(gobgpd, dict) else "it is not known"
+    if not trouble and late:
+        what = "gobgpd is asked and does not answer within 2 s: what is told of peers and paths may be old"
+        return Finding(
+            Level.WARNING,
+            what,
+            "look again in 15 s; if it stays so, systemctl restart anypod-gobgpd",
+            "gobgpd",
+        )
     if not trouble:
         return Finding(Level.OK, "gobgpd is as configured", about="gobgpd")
     if isinstance(gobgpd, dict) and not gobgpd.get("connected", True):

@@ -68,7 +68,11 @@ def in_gobgpd(seen: Seen, path: Mapping[str, Any]) -> Iterator[Step]:
         )
         yield Step("gobgpd", ERROR, what, "journalctl -u anypod-speaker -u anypod-gobgpd")
         return
-    yield Step("gobgpd", OK, f"it has {path['prefix']}")
+    if seen.speaker.get("late"):
+        what = f"it had {path['prefix']}, and does not answer within 2 s now: what follows may be old"
+        yield Step("gobgpd", WARNING, what, "look again in 15 s")
+    else:
+        yield Step("gobgpd", OK, f"it has {path['prefix']}")
     yield from told(seen, path["told"], ip_network(path["prefix"]).version)
 
 

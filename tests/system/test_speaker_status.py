@@ -91,6 +91,28 @@ def test_a_refused_configuration_is_shown(rig: Rig) -> None:
     wait("the end of it", lambda: not status(rig)["configuration"]["refused"])
 
 
+def test_what_waits_for_a_restart_is_shown(rig: Rig) -> None:
+    good = rig.node.config.read_text()
+    rig.node.config.write_text(good.replace("asn = 65001", "asn = 65009", 1))
+    wait("the change", lambda: list(status(rig)["configuration"]["waiting"]) == ["bgp"])
+    assert status(rig)["asn"] == 65001
+    rig.node.config.write_text(good)
+    wait("its end", lambda: not status(rig)["configuration"]["waiting"])
+
+
+def test_a_gobgpd_that_hangs_is_late_before_it_is_lost(rig: Rig) -> None:
+    assert status(rig)["late"] is False
+    gobgpd = rig.node.processes["gobgpd"]
+    gobgpd.send_signal(signal.SIGSTOP)
+    try:
+        found = status(rig)
+        assert found["late"] is True
+        assert found["gobgpd"]["connected"]
+    finally:
+        gobgpd.send_signal(signal.SIGCONT)
+    wait("its answer", lambda: status(rig)["late"] is False)
+
+
 def test_readers_that_do_not_read_hinder_nobody_for_long(rig: Rig) -> None:
     lazy = [connect(rig) for _ in range(40)]
     try:

@@ -76,6 +76,7 @@ def test_a_node_at_its_best() -> None:
         ({"missing_peers": {"eth9": "no such link"}}, "peers", "error", "down: eth9"),
         ({"peers": []}, "peers", "warning", "none is configured"),
         ({"configuration": {"loaded": 0, "refused": "bgp.asn: no"}}, "speaker", "error", "bgp.asn: no"),
+        ({"late": True}, "gobgpd", "warning", "does not answer within 2 s"),
         ({"configuration": WAITING}, "speaker", "warning", "bgp is changed by a restart only"),
         ({"gobgpd": DOCUMENT["gobgpd"] | {"in_step": False, "trouble": "port taken"}}, "gobgpd", "error", "port taken"),
         ({"routes": DOCUMENT["routes"] | {"refused": 2}}, "learned", "warning", "2 refused by the kernel"),

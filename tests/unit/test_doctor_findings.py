@@ -111,6 +111,7 @@ def test_a_node_that_has_all_has_nothing_to_mend() -> None:
             "port taken",
             "journalctl",
         ),
+        (spoken(late=True), Level.WARNING, "does not answer within 2 s", "restart anypod-gobgpd"),
         (replace(GOOD, gobgpd_version=""), Level.WARNING, "no gobgpd is found", "apt-get install gobgpd"),
         (replace(GOOD, open_api=True), Level.WARNING, "port 50051", "systemctl disable --now gobgpd"),
         (replace(GOOD, config="bgp.asn: is missing"), Level.ERROR, "bgp.asn", "anypod speaker check"),

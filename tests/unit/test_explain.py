@@ -245,6 +245,13 @@ def test_one_sick_pod_of_two_and_one_peer_of_two_break_nothing() -> None:
         assert [one.state for one in found].count("warning") == 1
 
 
+def test_what_a_slow_gobgpd_said_before_may_be_old() -> None:
+    found = chain(replace(GOOD, speaker={"gobgpd": GOBGPD, "late": True}), VIP)
+    assert [one.what for one in found if one.state == "warning"] == [
+        f"it had {VIP}/32, and does not answer within 2 s now: what follows may be old"
+    ]
+
+
 def test_a_route_of_somebody_else_is_a_warning() -> None:
     found = chain(remote(None), REMOTE)
     assert first_missing(found) is None

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 CLEAN = ("env", "-i", "HOME=/root", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
 INSTALL = (*CLEAN, "/root/anypod/install.sh")
 CONFLIST = "/etc/cni/net.d/10-anypod.conflist"
+DROP_IN = "/etc/systemd/system/anypod-speaker.service.d/own.conf"
 SPEAKER, GOBGPD = "anypod-speaker.service", "anypod-gobgpd.service"
 RACK = 65401
 ARCHIVES = "/var/cache/apt/archives"
@@ -110,6 +111,7 @@ class Node(Machine):
         (self.directory / CONFIG.lstrip("/")).write_text(told)
         example = (self.directory / f"{CONFLIST}.example".lstrip("/")).read_text()
         self.write(CONFLIST, example.replace("10.244.1.0/24", self.subnet), 0o644)
+        self.write(DROP_IN, "[Service]\nEnvironment=OWN=1\n", 0o644)
         self.do("systemctl", "enable", "--now", GOBGPD, SPEAKER)
 
     def netconf(self, **keys: object) -> str:
@@ -270,8 +272,8 @@ class Stage:
             wait("the other's subnet", lambda node=node, way=way: node.do(*way), 40)  # type: ignore[misc]
 
     def close(self) -> None:
-        for node in self.nodes:
-            node.close()
+        with ThreadPoolExecutor() as threads:
+            list(threads.map(Node.close, self.nodes))
         for member in self.members:
             member.close()
 

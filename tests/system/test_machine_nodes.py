@@ -5,18 +5,27 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_network
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from lab.monitor import RouteMonitor
 from tests.system.gobgp_rig import wait
-from tests.system.machine_nodes import CONFLIST, GOBGPD, INSTALL, INSTALL_SECONDS, SPEAKER, Flow, Stage
+from tests.system.machine_nodes import (
+    CONFLIST,
+    DROP_IN,
+    GOBGPD,
+    INSTALL,
+    INSTALL_SECONDS,
+    SPEAKER,
+    Flow,
+    Stage,
+)
 from tests.system.machine_rig import CONFIG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.system.machine_nodes import Node
 
@@ -124,6 +133,7 @@ def test_an_upgrade_costs_no_packet_no_call_and_no_update(stage: Stage, pods: st
         assert old in node.do("cat", f"/proc/{node.main_pid(SPEAKER)}/cmdline")
         node.do("systemctl", "restart", SPEAKER)
         assert node.release() in node.do("cat", f"/proc/{node.main_pid(SPEAKER)}/cmdline")
+        assert "OWN=1" in node.do("systemctl", "show", "--property=Environment", SPEAKER)
         node.add("passing")
         node.delete("passing")
         time.sleep(2)
@@ -175,9 +185,9 @@ def test_uninstall_is_refused_while_pods_are_attached_and_goes_on_with_force(sta
     told = uninstall(node, "--force")
     assert told.endswith("removed from /\n"), told
     # What an operator wrote stays, and is named.
-    assert node.differences() == {CONFIG, CONFLIST, "/etc/anypod", "/etc/cni", "/etc/cni/net.d"}
-    assert CONFIG in told
-    assert CONFLIST in told
+    folders = {"/etc/anypod", "/etc/cni", "/etc/cni/net.d", str(Path(DROP_IN).parent)}
+    assert node.differences() == {CONFIG, CONFLIST, DROP_IN, *folders}
+    assert all(name in told for name in (CONFIG, CONFLIST, str(Path(DROP_IN).parent)))
     assert node.do("stat", "-c", "%U:%G", CONFIG).strip() == "root:root"
     wait("the rack has heard", lambda: not stage.rack.has(node.subnet), 20)
     assert uninstall(node) == "anypod: nothing of anypod is installed below /\n"
@@ -196,7 +206,7 @@ def test_uninstall_behind_the_last_pod_leaves_nothing(stage: Stage) -> None:
     node.do("ip", "route", "add", "198.51.100.7", "nhid", "1610612737", "proto", "178")
     assert node.do("ip", "route", "show", "proto", "177") != ""
     assert {"tables", "next hops", "routes -4", "links"} <= node.differences()
-    node.do("rm", CONFLIST, CONFIG)
+    node.do("rm", "-r", CONFLIST, CONFIG, str(Path(DROP_IN).parent))
     node.do("ip", "link", "add", "mine", "type", "veth", "peer", "name", "other")
     node.do("ip", "link", "set", "mine", "master", "cni0")
     # An installation that somebody began to remove by hand.

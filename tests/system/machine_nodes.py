@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import select
 import shutil
 import subprocess
 import sys
@@ -182,8 +183,8 @@ class Node(Machine):
     def close(self) -> None:
         self.remove()
         for process in self.processes:
-            process.kill()
-            process.wait(10)
+            with process:  # closes its pipes
+                process.kill()
 
 
 class Flow:
@@ -195,6 +196,7 @@ class Flow:
 
     def __enter__(self) -> Self:
         assert self._process.stdout is not None
+        assert select.select([self._process.stdout], [], [], 30)[0], "no packet came back"
         assert self._process.stdout.readline() == "answered\n"
         return self
 

@@ -126,7 +126,10 @@ class NetlinkSocket:
             offset += (length + 3) & ~3
 
     def request_each(self, messages: Sequence[bytes]) -> list[NetlinkError | None]:
-        """Sends all, in batches; the verdict of each stands at its place. TimeoutError is raised."""
+        """Sends all, in batches; the verdict of each stands at its place. TimeoutError is raised.
+
+        Whether a message asks for its acknowledgement makes no difference.
+        """
         verdicts: list[NetlinkError | None] = []
         if len(messages) > 32:
             self._enlarge()
@@ -156,8 +159,14 @@ class NetlinkSocket:
         # The kernel works in order and tells each refusal, asked or not: the last one's verdict is the end.
         first = self._sequence + 1
         last = len(messages) - 1
-        data = [self._unacknowledged(message) for message in messages[:last]]
-        self._socket.send(b"".join([*data, self._number(messages[last])]))
+        self._sequence += len(messages)
+        unpack, pack, size = HEADER.unpack_from, HEADER.pack, HEADER.size
+        data = []
+        for number, message in enumerate(messages, first):
+            length, kind, flags, _, _ = unpack(message)
+            asked = NLM_F_ACK if number == self._sequence else 0
+            data.append(pack(length, kind, flags & ~NLM_F_ACK | asked, number, 0) + message[size:])
+        self._socket.send(b"".join(data))
         verdicts: list[NetlinkError | None] = [None] * len(messages)
         index = -1
         while index != last:
@@ -169,11 +178,6 @@ class NetlinkSocket:
                 if code:
                     verdicts[index] = _error(code, flags, payload, start + index)
         return verdicts
-
-    def _unacknowledged(self, message: bytes) -> bytes:
-        self._sequence += 1
-        length, kind, flags, _, _ = HEADER.unpack_from(message)
-        return HEADER.pack(length, kind, flags & ~NLM_F_ACK, self._sequence, 0) + message[HEADER.size :]
 
     def _verdicts(self, first: int, count: int) -> list[NetlinkError | None]:
         verdicts: list[NetlinkError | None] = [None] * count

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from cni import rtnl
 from cni.link import Address as LinkAddress
 from cni.link import Link, address_dump, link_dump
-from cni.netlink import NetlinkError
+from cni.netlink import NetlinkError, NetlinkSocket
 from speaker.desired import Held, KernelRoute
-from speaker.kernel.bulk import BulkSocket, Messages
+from speaker.kernel.bulk import Messages
 from speaker.kernel.fibcodec import (
     explain,
     from_kernel,
@@ -52,7 +52,7 @@ class Fib:
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
         self._left: list[Kernel] = []
-        self._socket = BulkSocket()
+        self._socket = NetlinkSocket()
         self._events = Subscription(GROUPS)
         self._events.ignore(self._socket.port)
         self._links: list[Link] = []

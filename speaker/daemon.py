@@ -58,6 +58,12 @@ class Daemon:
         return self._peers.take_ended()
 
     @property
+    def awaits_peers(self) -> bool:
+        """Whether some may come to stand unannounced: another neighbour on a link, or who was refused."""
+        up = {status.peer.key for status in self.peers if status.established}
+        return bool(self.refused) or any(one.interface and one.key not in up for one in self._config.peers)
+
+    @property
     def refused(self) -> Mapping[str, str]:
         """Peers that could not be added, and why; they are worth another try."""
         return self._peers.refused

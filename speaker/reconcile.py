@@ -156,9 +156,8 @@ class Speaker:
         await self._wake.wait(until, self._gather)
 
     def _told(self) -> Told:
-        if not self.in_step:
-            return Told.PART
-        return told_by(self.config.peers, self.daemon.peers, bool(self.config.dynamic))
+        told = told_by(self.config.peers, self.daemon.peers, bool(self.config.dynamic))
+        return told if self.in_step else Told.PART
 
     def _on_event(self, event: Event) -> None:
         log.debug("told by gobgpd", prefixes=len(event.prefixes), peers=event.peers)
@@ -258,10 +257,9 @@ class Speaker:
         try:
             if not work.everything:
                 await self.daemon.reread(session, work.prefixes)
-            wanted = self.wanted()
             self.daemon.withdraws = self._pods.known
             with self._follower.deaf():
-                await self.daemon.bring(session, wanted, work)
+                await self.daemon.bring(session, self.wanted(), work)
         except DaemonLostError as error:
             self._drop(session, str(error))
         except (DaemonRefusedError, WrongDaemonError) as error:
@@ -273,6 +271,9 @@ class Speaker:
         else:
             if self._follower.session is session:
                 self._went_through()
+        finally:
+            if self._follower.session is not session:  # an answer may have been heard after its end
+                self.daemon.forget()
 
     def _drop(self, session: Session, reason: str) -> None:
         if self._follower.session is session:  # else its end has been told already
@@ -289,16 +290,11 @@ class Speaker:
     def _look_at_peers(self) -> float | None:
         if self.routes.stale.waiting:
             return self._loop.time() + END_OF_RIB_LOOK
-        up = {status.peer.key for status in self.daemon.peers if status.established}
-        # Nobody tells when another neighbour comes to a link.
-        unknown = any(peer.interface and peer.key not in up for peer in self.config.peers)
-        return self._loop.time() + PEERS_RETRY if unknown or self.daemon.refused else None
+        return self._loop.time() + PEERS_RETRY if self.daemon.awaits_peers else None
 
     def _kernel_pass(self) -> None:
         self.routes.stale.ended(self.daemon.take_ended())
-        daemon, wanted, fallbacks = self.daemon, self.wanted(), self.anycast.fallbacks()
-        self._upkeep.compare(self._told(), daemon.table, wanted, fallbacks)
-        told = self._report.tell(
-            standing(self.config.peers, daemon.peers, self.in_step and self.routes.complete)
-        )
+        self._upkeep.compare(self._told(), self.daemon.table, self.wanted(), self.anycast.fallbacks())
+        complete = self.in_step and self.routes.complete
+        told = self._report.tell(standing(self.config.peers, self.daemon.peers, complete))
         self._report_at = None if told else self._loop.time() + RETRY

@@ -57,7 +57,7 @@ class Peers:
 
     async def read(self, session: Session) -> None:
         """Looks again, and tells which sessions came and went."""
-        waited_for = {name_of(status) for status in self.found if status.graceful}
+        before = {name_of(status): status for status in self.found}
         self.found = [self._explained(status) for status in await session.peers()]
         up = {name_of(status): status.established for status in self.found}
         for status in self.found:
@@ -67,13 +67,17 @@ class Peers:
                 log.info("peer up", **fields)
             elif self._up.get(name) and not status.established:
                 self.flaps[name] = self.flaps.get(name, 0) + 1
-                if name not in waited_for:
-                    self._ended.add(status.address or status.peer.key)
+                self._note_end(before[name])
                 because = {"reason": status.reason} if status.reason else {}
                 log.warning("peer down", **fields, state=status.state, **because)
         for name in [name for name, was_up in self._up.items() if was_up and name not in up]:
-            log.info("peer gone", peer=name)
+            log.info("peer gone", peer=name)  # a dynamic one, which the daemon drops with its session
+            self._note_end(before[name])
         self._up = up
+
+    def _note_end(self, before: PeerStatus) -> None:
+        if not before.graceful:
+            self._ended.add(before.address or before.peer.key)
 
     def _explained(self, status: PeerStatus) -> PeerStatus:
         """With a reason where the daemon gives none: what was refused since the session was lost."""

@@ -186,30 +186,6 @@ def test_sessions_that_come_and_go_are_one_line_each() -> None:
     ]
 
 
-@pytest.mark.parametrize(("graceful", "ended"), [(False, {"10.0.0.2"}), (True, set())])
-def test_a_session_that_ended_is_told_once_unless_its_peer_is_waited_for(
-    graceful: bool, ended: set[str]
-) -> None:
-    session = MemoryDaemon()
-    session.graceful = graceful
-
-    async def come_and_go() -> list[set[str]]:
-        daemon, found = Daemon(CONFIG), []
-        await daemon.restore(session, WANTED)
-        for established in (set[str](), {PEER.key}, set[str](), set[str]()):
-            session.established = established
-            await daemon.close_peers(session)
-            found.append(daemon.take_ended())
-        session.established = {PEER.key}
-        await daemon.close_peers(session)
-        daemon.forget()  # gobgpd itself is lost: of its peers nothing is known
-        session.established = set()
-        await daemon.close_peers(session)
-        return [*found, daemon.take_ended()]
-
-    assert asyncio.run(come_and_go()) == [set(), set(), ended, set(), set()]
-
-
 def test_everything_can_be_taken_back() -> None:
     session = MemoryDaemon()
     session.learn("10.9.0.0/16")

@@ -33,6 +33,8 @@ LINK_POLL = 0.02
 # An ADD makes its link right behind its record. One that took longer finds its record gone, and undoes itself.
 ADD_SECONDS = 30
 SHOWN = 5
+# Of a file's mode: its type, and what a link has there.
+S_IFMT, S_IFLNK = 0o170000, 0o120000
 
 
 def reclaim(store: Store, kernel: Kernel, network: str = "") -> int:
@@ -93,13 +95,13 @@ def _sorted(records: list[Record], links: list[OwnedLink]) -> tuple[list[Record]
 def _has_left(netns: str, known: int, created: int) -> bool:
     """Whether the namespace is not there, or another one has its path. `known` is its identity, or 0."""
     try:
-        found = posix.stat(netns)
+        found, link = posix.stat(netns), posix.lstat(netns)
     except (OSError, ValueError):
         return True
     if known and known & INODE != found.st_ino & INODE:
         return True
-    # Below /proc a namespace is as old as the last look at it.
-    if netns.startswith("/proc/"):
+    # What is mounted is no link. That of a process, below /proc or by a link to it, is as old as the last look at it.
+    if link.st_mode & S_IFMT == S_IFLNK:
         return False
     if known > INODE:
         # Both by the clock of the moment when the namespace came to be, however that clock was set since.

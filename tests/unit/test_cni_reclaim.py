@@ -11,7 +11,7 @@ from cni import reclaim
 from cni.allocation import Allocation
 from cni.attach import Kernel, host_ifname, owner_alias
 from cni.errors import UNKNOWN_CONTAINER, CniError
-from cni.netns import identity
+from cni.netns import INODE, identity
 from cni.network import PodAddress
 from cni.reclaim import ADD_SECONDS, count_gone, holders
 from cni.release import Release
@@ -115,7 +115,7 @@ def test_gone_is_what_has_no_link_and_no_namespace_or_had_time_to_get_a_link(
     behind = 3600 if "{there}" in path else 0
     monkeypatch.setattr(time, "time_ns", lambda: time.time() * 10**9 + behind * 10**9)
     netns = path.replace("{there}", str(tmp_path)).replace("{younger}", str(tmp_path))
-    number = tmp_path.stat().st_ino if inode == -1 else inode
+    number = tmp_path.stat().st_ino & INODE if inode == -1 else inode
     monkeypatch.setattr(reclaim, "all_links", lambda fake: fake.links)
     record = ("c1", "eth0", "pods", netns, number, now() - age, "", host_ifname("c1", "eth0"))
     assert count_gone([record], FakeLinks(*links)) == int(gone)  # type: ignore[arg-type]
@@ -137,7 +137,7 @@ def test_a_pod_of_another_plugin_is_gone_with_its_namespace_alone(
     """Whatever links there are, and however long ago it was attached."""
     monkeypatch.setattr(time, "time_ns", lambda: time.time() * 10**9 + 3600 * 10**9)
     netns = path.replace("{there}", str(tmp_path))
-    number = tmp_path.stat().st_ino if inode == -1 else inode
+    number = tmp_path.stat().st_ino & INODE if inode == -1 else inode
     monkeypatch.setattr(reclaim, "all_links", lambda fake: fake.links)
     record = ("c1", "eth0", "pods", netns, number, now() - age, "", "")
     for links in ((), ((host_ifname("c1", "eth0"), owner_alias("pods", "c1", "eth0")),)):
@@ -164,6 +164,22 @@ def test_a_namespace_is_known_by_its_birth_however_the_clock_was_set_since(
     known = identity(cast("posix.stat_result", Stat(found.st_ino, found.st_ctime_ns - later)))
     record = ("c1", "eth0", "pods", str(tmp_path), known, now() - OLD, "", "")
     assert count_gone([record], FakeLinks()) == int(gone)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("recorded", ["identity", "number"])
+def test_behind_a_link_there_may_be_a_process_whose_namespace_seems_to_be_new_at_each_look(
+    recorded: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As /run/netns/x -> /proc/1234/ns/net."""
+    monkeypatch.setattr(reclaim, "all_links", lambda fake: fake.links)
+    path = tmp_path / "x"
+    path.symlink_to(tmp_path)
+    found = path.stat()
+    first = identity(cast("posix.stat_result", Stat(found.st_ino, found.st_ctime_ns - (1 << 21))))
+    known = first if recorded == "identity" else first & INODE
+    for number, gone in ((known, 0), (known ^ 1, 1)):
+        record = ("c1", "eth0", "pods", str(path), number, now() - OLD, "", "")
+        assert count_gone([record], FakeLinks()) == gone  # type: ignore[arg-type]
 
 
 def test_another_plugins_reservation_keeps_its_record(store: Store) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from speaker.bgp import Family
 from speaker.gobgp import validate
-from speaker.gobgp.channel import NOT_STARTED
+from speaker.gobgp.channel import NOT_STARTED, translated
 from speaker.gobgp.neighbours import Beacon, as_found, links_of, neighbour, told
 from speaker.gobgp.session import DaemonLostError, DaemonRefusedError
 
@@ -88,7 +88,8 @@ class Adapter(ABC):
         """All peers that the daemon has."""
         listed, waiting = await self._list_peers(await self._started(), self._counting)
         # What has no address is no peer, and the daemon's process ends when told to remove "".
-        found = [as_found(status) for status in listed if status.address]
+        async with translated():
+            found = [as_found(status) for status in listed if status.address]
         self._beacon.light(status.peer.interface for status in found if not status.established)
         found, self._counting = told(found, self._counting)
         self._links = links_of(found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cni.owned import owned_links
-from speaker.commands.output import clean, count
+from speaker.commands.output import clean, count, duration
 from speaker.doctor.values import Conflist, Finding, Level
 
 if TYPE_CHECKING:
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 # Seconds: a pod that was refused is tried again every minute or so; what is older has ended otherwise.
 RECENT = 600
+# And not told any more: nobody asks for that pod.
+HISTORY = 3600
 FULL = 0.9
 WORLD, GROUP = 0o002, 0o020
 SHOWN = 10
@@ -78,13 +80,15 @@ def _refused(facts: Facts) -> Iterator[Finding]:
     for one in reversed(open_refusals(facts)):
         groups.setdefault((one["code"], one["message"]), []).append(one)
     for (_, message), alike in list(groups.items())[:SHOWN]:
-        age = facts.now - alike[0]["at"] / 1e9
+        age = max(0.0, facts.now - alike[0]["at"] / 1e9)
+        if age > HISTORY:
+            continue
         who = clean(alike[0]["pod"] or alike[0]["container"])
         rest = f" and {len(alike) - 1} more" if len(alike) > 1 else ""
         what, _, fix = clean(message).rpartition("; ")
         yield Finding(
             Level.ERROR if age < RECENT else Level.WARNING,
-            f"pod {who}{rest} was refused {int(age)} s ago: {what or message}",
+            f"pod {who}{rest} was refused {duration(age)} ago: {what or message}",
             fix if what else "see that reason",
             "refused",
         )

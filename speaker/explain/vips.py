@@ -120,15 +120,16 @@ def _nobody(seen: Seen, prefix: Prefix, refusals: Sequence[Mapping[str, Any]]) -
 
 
 def _pool(seen: Seen, vip: str, about: Mapping[str, Any] | None) -> Iterator[Step]:
-    networks = pools(seen)
+    theirs = {one.network for one in asking(seen, vip)}
+    networks = sorted(pools(seen), key=lambda one: one[0] not in theirs)
     granting = [
         f"{pool.name} of network {name}" for name, each in networks if (pool := each.pool_of(packed(vip)))
     ]
     # What was granted stands, whatever the pools are by now, and also where no network is remembered.
     recorded = [held.pool for one in asking(seen, vip) for held in one.vips if held.ip == vip and held.pool]
-    theirs = f"; {about['pool']['name']} in speaker.toml" if about and about["pool"] else ""
+    spoken = f"; {about['pool']['name']} in speaker.toml" if about and about["pool"] else ""
     if granting or recorded:
-        yield Step("pool", OK, f"{[*granting, *recorded][0]}{theirs}")
+        yield Step("pool", OK, f"{[*granting, *recorded][0]}{spoken}")
     elif networks:
         there = ", ".join(str(pool) for _, each in networks for pool in each.pools)
         what = f"{vip} is in no pool of this node's networks: {there}"

@@ -28,9 +28,13 @@ def shown(language: str) -> str:
     return str(text)
 
 
+FIRST_POD = (ROOT / "docs/first-pod.md").read_text()
+FIRST_POD_BLOCKS = [text for _, text in re.findall(r"```(\w*)\n(.*?)```", FIRST_POD, re.DOTALL)]
+(FIRST_CONFLIST,) = [text for text in FIRST_POD_BLOCKS if text[0] == "{"]
 ALONE = {name: text for name, text in CONFLISTS.items() if "chained" not in name} | {
     "README.md": shown("json"),
     "kubernetes": KUBERNETES,
+    "first-pod.md": FIRST_CONFLIST,
 }
 
 
@@ -45,6 +49,58 @@ def test_conflist_connects_a_pod(node: Node, text: str) -> None:
     assert len(result["ips"]) == len(ranges)
     assert all(node.pings(pod, one["gateway"]) for one in result["ips"])
     node.delete("c1", pod, conf)
+
+
+def test_first_pod_by_hand(node: Node, tmp_path: Path) -> None:
+    """The page's own lines, with other places; the service that answers is left out."""
+    conflist = json.loads(FIRST_CONFLIST)
+    conflist["plugins"][0]["stateDir"] = str(node.state)
+    file = tmp_path / "10-anypod.conflist"
+    file.write_text(json.dumps(conflist))
+    (head, end) = [text for text in FIRST_POD_BLOCKS if "plugin " in text]
+    pod = node.pod()
+    places = {
+        "ip netns add web\n": "",
+        "/run/netns/web": f"/run/netns/{pod}",
+        "/etc/cni/net.d/10-anypod.conflist": str(file),
+        "/opt/cni/bin/anypod": str(node.plugin),
+    }
+    head = head.partition("ip netns exec")[0]
+    for shown, real in places.items():
+        assert shown in head
+        head = head.replace(shown, real)
+
+    def do(script: str) -> str:
+        done = subprocess.run(
+            ["ip", "netns", "exec", node.name, "bash", "-euo", "pipefail", "-c", script],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    result = json.loads(do(head))
+    assert [one["address"] for one in result["ips"]] == ["10.244.1.2/24"]
+    assert on_lo(node, pod) == {"198.51.100.10/32"}
+    assert node.held()
+    do(head.removesuffix("plugin ADD\n") + end.partition("\n")[0])
+    assert not node.held()
+
+
+def test_first_racks_configuration_is_one_that_frr_takes(tmp_path: Path) -> None:
+    pieces = [text for text in FIRST_POD_BLOCKS if "router bgp" in text]
+    file = tmp_path / "frr.conf"
+
+    def status(text: str) -> int:
+        file.write_text(text)
+        return subprocess.run(
+            ["vtysh", "-C", "-f", file], capture_output=True, timeout=60, check=False
+        ).returncode
+
+    assert [status(text) for text in pieces] == [0, 0]
+    assert status(pieces[0].replace("ebgp-requires-policy", "ebgp-needs-policy")) != 0
 
 
 @pytest.mark.parametrize("name", ["50-anycast.conflist", "60-anycast-chained.conflist"])

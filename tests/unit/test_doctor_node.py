@@ -167,10 +167,10 @@ CASES: list[tuple[Facts, Level, str, str]] = [
     (
         replace(GOOD, refusals=(refusal(60), refusal(50, "c3"))),
         Level.ERROR,
-        "pod shop/web and 1 more was refused 50 s ago: none is left",
+        "pod shop/web and 1 more was refused 50s ago: none is left",
         "widen ipam.ranges",
     ),
-    (replace(GOOD, refusals=(refusal(HOUR),)), Level.WARNING, "was refused 3600 s ago", "widen ipam.ranges"),
+    (replace(GOOD, refusals=(refusal(HOUR),)), Level.WARNING, "was refused 1h00m ago", "widen ipam.ranges"),
     (
         replace(GOOD, state=State([], {}, [], [Usage("pods", "r", 5, 5)])),
         Level.ERROR,
@@ -252,6 +252,7 @@ def test_a_dropping_filter_counts_twice_with_bridge_netfilter() -> None:
 
 def test_a_pod_that_was_refused_and_has_its_network_now_is_well() -> None:
     assert wrong(replace(GOOD, refusals=(refusal(60, "c1"),))) == []
+    assert wrong(replace(GOOD, refusals=(refusal(HOUR + 1),))) == []
     named = Allocation("pods", "c1", "eth0", "/run/netns/x", DIGITS, ("10.1.0.5/24",))
     named.pod = "shop/web"
     assert wrong(replace(GOOD, refusals=(refusal(60),), state=State([named], {}, [NETWORK], []))) == []

@@ -78,7 +78,12 @@ def lab() -> None:
 @click.option("--rack", type=click.Choice(RACKS), help="What routes in the racks; gobgp, for anycast frr.")
 @click.option("--pods", type=click.IntRange(0, 50), default=1, show_default=True, help="Pods on each node.")
 def up(name: str, layout: str, rack: str | None, pods: int) -> None:
-    """Bring a lab up, with pods on both nodes."""
+    """Bring a lab up, with pods on both nodes. Needs root.
+
+    Example: anypod lab up --rack frr --pods 3
+
+    Exit status: 0 it stands; 1 it does not, and nothing of it is left; 2 a mistake in the call.
+    """
     with _cleaning_up():
         kind = RackKind(rack or ("gobgp" if layout == Layout.RACK.value else "frr"))
         rig.require(kind)
@@ -120,7 +125,12 @@ def _hint(made: rig.Lab) -> list[str]:
 @NAME_OPTION
 @click.option("--keep", is_flag=True, help="Leave the lab up when every step held.")
 def demo(name: str, keep: bool) -> None:
-    """Show, step by step, that pods reach each other by plain routing; exit 0 when every step held."""
+    """Show, step by step, that pods reach each other by plain routing. Needs root.
+
+    Example: anypod lab demo --keep
+
+    Exit status: 0 every step held; 1 one did not; 2 a mistake in the call.
+    """
     from lab.demonstrate import demonstrate
     from lab.report import Report
 
@@ -134,7 +144,12 @@ def demo(name: str, keep: bool) -> None:
 @lab.command()
 @NAME_OPTION
 def status(name: str) -> None:
-    """Show members, programs, BGP sessions, routes and pods of a lab."""
+    """Show members, programs, BGP sessions, routes and pods of a lab.
+
+    Example: anypod lab status --name lab
+
+    Exit status: 0 shown; 1 there is no such lab; 2 a mistake in the call.
+    """
     from lab.status import describe
 
     try:
@@ -149,7 +164,12 @@ def status(name: str) -> None:
 @click.argument("member")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def exec_(name: str, member: str, command: tuple[str, ...]) -> None:
-    """Run a command in a node, the rack, the client or a pod: anypod lab exec node1 -- ip route"""
+    """Run a command in a node, the rack, the client or a pod.
+
+    Example: anypod lab exec node1 -- ip route
+
+    Exit status: the command's; 1 where there is no such lab or member; 2 a mistake in the call.
+    """
     try:
         found = rig.standing(name)
         namespace = found.namespace(member)
@@ -174,7 +194,12 @@ def _settings(found: rig.Lab, member: str) -> dict[str, str]:
 @lab.command()
 @NAME_OPTION
 def down(name: str) -> None:
-    """Take a lab down and remove everything of it; nothing to do is fine."""
+    """Take a lab down and remove everything of it.
+
+    Example: anypod lab down --name lab
+
+    Exit status: 0 it is down, or was not up; 1 it could not be taken down; 2 a mistake in the call.
+    """
     try:
         existed = rig.down(name)
     except LabError as error:

@@ -148,7 +148,12 @@ def _source(config: str | None, cluster: str | None, node: str | None) -> Source
 @speaker.command()
 @_sources
 def check(config: str | None, cluster: str | None, node: str | None) -> None:
-    """Validate a configuration file and do nothing else."""
+    """Validate a configuration file and do nothing else.
+
+    Example: anypod speaker check --config new.toml
+
+    Exit status: 0 it is right; 2 it is not, each mistake with its fix on a line, or a mistake in the call.
+    """
     from speaker.config.checks import ConfigError
 
     source = _source(config, cluster, node)
@@ -176,6 +181,10 @@ def run(config: str | None, cluster: str | None, node: str | None, log_level: st
 
     The configuration is read again on SIGHUP and when its file changes. What stays when the speaker stops is for
     speaker.on-stop to say.
+
+    Example: anypod speaker run --log-level debug
+
+    Exit status: 0 ended by SIGTERM or SIGINT; 1 it failed; 2 a mistake in the call or the configuration.
     """
     # Its default would end the process; the speaker lets it through as soon as it can reload.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})

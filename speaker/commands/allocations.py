@@ -31,6 +31,8 @@ def allocations(which: str, ranges: bool, state_dir: str, output: str) -> None:
 
     With POD (NAMESPACE/NAME or a container's id, also the beginning of one) or ADDRESS only what fits.
 
+    Example: anypod allocations default/web
+
     Exit status: 0 shown; 1 nothing fits, or the state file can't be read; 2 a mistake in the call.
     """
     from cni.reader import StateError

@@ -20,6 +20,8 @@ def doctor(problems: bool, state_dir: str, config: str, conflists: str, output: 
 
     Peers that are down are dialled once, and a large packet is sent to the others.
 
+    Example: anypod doctor --problems
+
     Exit status: 0 all is well, or only warnings; 1 there are errors; 2 a mistake in the call.
     """
     from speaker.doctor.facts import look

@@ -50,6 +50,8 @@ def drain(vip: str | None, pod: str | None, node: bool, state_dir: str, wait: bo
     seconds the address is withdrawn. A pod gets no new connections at once, and none at all after that time. It
     outlives restarts of the speaker, and ends with the node's boot, or by undrain.
 
+    Example: anypod drain --pod default/web
+
     Exit status: 0 done, 1 not done (in time), 2 a mistake in the call.
     """
     scope = _scope(vip, pod, node)
@@ -69,7 +71,12 @@ def drain(vip: str | None, pod: str | None, node: bool, state_dir: str, wait: bo
 @click.command()
 @_options
 def undrain(vip: str | None, pod: str | None, node: bool, state_dir: str) -> None:
-    """Take a drain back: the node, virtual IP or pod serves again."""
+    """Take a drain back: the node, virtual IP or pod serves again.
+
+    Example: anypod undrain --pod default/web
+
+    Exit status: 0 done; 1 there is no such drain, or it can't be ended; 2 a mistake in the call.
+    """
     scope = _scope(vip, pod, node)
     name = _vip(vip) if vip else pod or ""
 

@@ -24,6 +24,8 @@ def gc(dry_run: bool, state_dir: str, output: str) -> None:
     Only what is proved to be nobody's goes; what a running pod might use stays, and is named. A state file that was
     lost while pods run is made anew from their links.
 
+    Example: anypod gc --dry-run
+
     Exit status: 0 done, or nothing to do; 1 it could not be done; 2 a mistake in the call.
     """
     from cni.errors import CniError

@@ -36,6 +36,8 @@ COLUMNS = (
 def peers(peer: str, state_dir: str, config: str, output: str) -> None:
     """Show the BGP peers, or one PEER by its address, interface or description.
 
+    Example: anypod peers 10.0.0.254 -o json
+
     Exit status: 0 all of them are established; 1 one is not, or there is none of that name; 2 a mistake in the call.
     """
     found, note = look(state_dir, config)

@@ -29,6 +29,8 @@ FILES = {"speaker": "speaker.toml", "conflist": "10-anypod.conflist"}
 def render(what: str, path: str, node: str, output: str | None) -> None:
     """Make a node's speaker.toml, conflist, or both from the cluster's configuration.
 
+    Example: anypod render all --node node1 --output /etc/anypod/new
+
     Exit status: 0 done; 1 a file could not be written; 2 a mistake in the call or the configuration.
     """
     if what == "all" and output is None:

@@ -42,6 +42,8 @@ def routes(which: str | None, prefix: str, state_dir: str, config: str, output: 
 
     With PREFIX (or an address) only those inside it or around it. kernel needs no speaker.
 
+    Example: anypod routes learned 10.244.0.0/16
+
     Exit status: 0 shown; 1 a PREFIX has none, or they can't be read; 2 a mistake in the call.
     """
     within = parsed(prefix) if prefix else None

@@ -46,6 +46,8 @@ class Facts:
 def status(state_dir: str, config: str, output: str) -> None:
     """Show how this node is: speaker, gobgpd, peers, what is announced, learned and in the kernel, pods, virtual IPs.
 
+    Example: anypod status -o json
+
     Exit status: 0 all is well; 1 it is not; 2 a mistake in the call.
     """
     parts = list(overview(look(state_dir, config)))

@@ -40,6 +40,8 @@ def top(interval: float, count: int | None, state_dir: str) -> None:
 
     Where the output is no terminal, each look is written below the one before.
 
+    Example: anypod top --interval 5
+
     Exit status: 0 the speaker answered at the last look; 1 it did not; 2 a mistake in the call.
     """
     looks = _looks(state_dir, interval, count)

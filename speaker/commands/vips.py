@@ -26,6 +26,8 @@ ENDPOINTS = ("vip", "pod", "address", "weight", "health", "drain", "check", "err
 def vips(vip: str, endpoints: bool, state_dir: str, output: str) -> None:
     """Show the virtual IPs of this node, or one VIP with its endpoints.
 
+    Example: anypod vips 198.51.100.10
+
     Exit status: 0 all are announced, or drained on purpose; 1 one is not, is not served here, or the speaker does not
     answer; 2 a mistake in the call.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,6 +43,19 @@ def commands(
 
 
 ALL = dict(commands(main))
+
+
+@pytest.mark.parametrize("path", ALL, ids=" ".join)
+def test_help_stands_on_its_own(path: tuple[str, ...]) -> None:
+    found = ALL[path]
+    assert found.help
+    assert "Exit status: " in found.help
+    example = re.search(r"^Example: anypod (.*)$", inspect.cleandoc(found.help), re.MULTILINE)
+    assert example
+    words = example[1].split()
+    assert tuple(words[: len(path)]) == path
+    found.make_context(path[-1], words[len(path) :])  # it is a call that is understood
+    assert all(option.help for option in found.params if isinstance(option, click.Option))
 
 
 @pytest.mark.parametrize("path", ALL, ids=" ".join)

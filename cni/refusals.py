@@ -65,7 +65,7 @@ def _entry(call: Call, conf: dict[str, object], error: CniError) -> dict[str, ob
         "container": call.container,
         "ifname": call.ifname,
         "network": _clean(str(conf.get("name", ""))),
-        "pod": _clean(f"{namespace}/{name}") if namespace or name else "",
+        "pod": _clean(f"{namespace}/{name}" if namespace else name),
         "code": error.code,
         "message": _clean(error.message),
     }

@@ -86,7 +86,8 @@ def _read(db: Connection, version: int) -> State:
             created[container, ifname] = at
             one = by_owner.get((container, ifname))
             if one is not None:
-                one.pod, one.ipam, one.netns_inode = pod, ipam, inode
+                # A runtime without namespaces, as Podman is, gives a name alone.
+                one.pod, one.ipam, one.netns_inode = str(pod).removeprefix("/"), ipam, inode
                 found = parse(detail) if detail else None
                 one.detail = found if isinstance(found, dict) else {}
     networks = _networks(row[0] for row in db.execute("SELECT compiled FROM network").fetchall())

@@ -124,4 +124,8 @@ def unknown_pod(seen: Seen, name: str) -> Iterator[Step]:
         return
     what = f"no pod {name} is attached to this node, and none was refused lately"
     fix = "see whether it runs here (crictl pods, podman ps), and whether anypod's conflist comes first (anypod doctor)"
+    nameless = sum(not one.pod for one in seen.state.allocations)
+    if nameless:
+        what += f"; {count(nameless, 'pod')} here without a name, as after the state file was lost"
+        fix = f"explain it by its container's id or its address: anypod allocations; or {fix}"
     yield Step("allocation", ERROR, what, fix)

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from cni.reader import StateReader
+from speaker.anycast.endpoints import endpoints
+from speaker.commands.record import read_or_why
 from tests.system.leak_rig import WHOLE, conf, forget, make_limits, make_port, port
 from tests.system.plugin_node import run
 
@@ -98,3 +101,14 @@ def test_a_lost_state_file_is_made_anew_from_the_pods_links(node: Node, gc: Gc) 
         file.unlink()
     assert gc() == {"dry_run": False, "removed": [], "kept": [], "made_anew": 1}
     assert node.held() == before
+
+
+def test_a_pod_of_a_runtime_without_namespaces_is_called_by_its_name(node: Node) -> None:
+    environment = node.environment("ADD", "c1", node.pod()) | {"CNI_ARGS": "IgnoreUnknown=1;K8S_POD_NAME=web"}
+    vips = {"pools": [{"name": "open", "addresses": ["198.51.100.0/24"]}], "vips": ["198.51.100.10"]}
+    answer = node.call(environment, json.dumps(node.conf(anycast=vips)).encode())
+    assert answer.status == 0, answer
+    state = read_or_why(str(node.state))
+    assert not isinstance(state, str)
+    assert [one.pod for one in state.allocations] == ["web"]
+    assert [one.pod for one in endpoints(StateReader(str(node.state)).allocations())] == ["web"]

@@ -22,9 +22,10 @@ def refuse(
     code: int = EXHAUSTED,
     message: str = "none is left",
     name: str = "web",
+    namespace: str = "shop",
 ) -> None:
     call = Call("ADD", container, "/run/netns/x", "eth0")
-    call.args = {"K8S_POD_NAMESPACE": "shop", "K8S_POD_NAME": name}
+    call.args = {"K8S_POD_NAMESPACE": namespace, "K8S_POD_NAME": name}
     note(call, {"name": "pods", "stateDir": str(directory)}, CniError(code, message))
 
 
@@ -42,6 +43,11 @@ def test_it_says_whose_add_was_refused_and_why(tmp_path: Path) -> None:
     }
     assert stat.S_IMODE((tmp_path / FILE).stat().st_mode) == 0o600
     assert os.listdir(tmp_path) == [FILE]
+
+
+def test_a_pod_without_a_namespace_has_its_name_alone(tmp_path: Path) -> None:
+    refuse(tmp_path, namespace="")
+    assert [one["pod"] for one in read(str(tmp_path))] == ["web"]
 
 
 def test_an_attachment_is_there_once_and_the_oldest_go(tmp_path: Path) -> None:

@@ -245,6 +245,15 @@ def test_one_sick_pod_of_two_and_one_peer_of_two_break_nothing() -> None:
         assert [one.state for one in found].count("warning") == 1
 
 
+def test_pods_that_lost_their_names_are_told_of() -> None:
+    nameless = allocation()
+    nameless.pod = ""
+    missing = first_missing(chain(replace(GOOD, state=State([nameless], {}, [NETWORK], [])), "shop/web"))
+    assert missing is not None
+    assert "1 pod here without a name" in missing.what
+    assert missing.fix.startswith("explain it by its container's id or its address: anypod allocations")
+
+
 def test_what_a_slow_gobgpd_said_before_may_be_old() -> None:
     found = chain(replace(GOOD, speaker={"gobgpd": GOBGPD, "late": True}), VIP)
     assert [one.what for one in found if one.state == "warning"] == [

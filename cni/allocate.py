@@ -28,15 +28,17 @@ def allocate(
     addresses = []
     for index, range_set in enumerate(network.range_sets):
         found = requested(range_set, left)
+        take = store.hold
         if found is not None:
             left.remove(found[1])
         else:
             found = choose(book, range_set, now())
+            take = store.give
         if found is None:
             raise _exhausted(store, network, index, range_set)
         one, ip = found
         address = PodAddress(ip, one.prefixlen, to_bytes(one.gateway, one.family))
-        store.hold(network.name, address, one.pool, owner)
+        take(network.name, address, one.pool, owner)
         addresses.append(address)
     if left:
         shown = " ".join(ip_text(ip) for ip in left)

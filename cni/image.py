@@ -12,7 +12,7 @@ import posix
 import sys
 from _frozen_importlib import ModuleSpec
 from _frozen_importlib_external import ExtensionFileLoader
-from _imp import source_hash
+from _imp import create_builtin, exec_builtin, source_hash
 from marshal import loads
 
 TYPE_CHECKING = False
@@ -47,10 +47,15 @@ class Image(Loader):
         if isinstance(found, list):
             self.run(found)
 
-    def run(self, modules: Sequence[tuple[str, CodeType]]) -> None:
-        """Makes modules of their code, in this order; the import system finds them made."""
+    def run(self, modules: Sequence[tuple[str, CodeType | None]]) -> None:
+        """Makes modules of their code, in this order; the import system finds them made. Without code: built in."""
         for name, code in modules:
             if name in sys.modules:
+                continue
+            if code is None:
+                module = create_builtin(ModuleSpec(name, None))
+                exec_builtin(module)
+                sys.modules[name] = module
                 continue
             module = type(sys)(name)
             self._describe(module)
@@ -100,6 +105,10 @@ class Image(Loader):
                 self._rest = found if isinstance(found, dict) else {}
             return ModuleSpec(name, self) if name in self._rest else None
         place = self._extensions.get(name)
+        # A C module's functions are looked up when they are called, since few are, but those of a library that was
+        # linked to have all looked up at once: in itself first, where SQLite's 1,200 are. The C modules of others,
+        # which get here as well, are bound as ever.
+        sys.setdlopenflags(posix.RTLD_LAZY | (posix.RTLD_DEEPBIND if place is not None else 0))
         if place is None:
             return None
         try:
@@ -123,8 +132,6 @@ def begin(directory: str, site: str, first: bytes, extensions: dict[str, str]) -
     """What the launcher's file ends with: from now on modules come from this image, as far as it has them."""
     # No call lives so long that collecting garbage would pay.
     gc.disable()
-    # A C module's functions are looked up when they are called: few are.
-    sys.setdlopenflags(posix.RTLD_LAZY)
     # The launcher has run this module as its own.
     sys.modules["cni.image"] = sys.modules[__name__]
     image = Image(directory, site, extensions)

@@ -93,20 +93,22 @@ class Store(StateFile):
     def attach(self, allocation: Allocation, started: int) -> None:
         """Records a new attachment. CniError 3 where a DEL came since `started`, 101 where it stands already."""
         owner = (allocation.container, allocation.ifname)
-        found = self.execute(
-            "SELECT network FROM attachment WHERE container = ? AND ifname = ?", owner
-        ).fetchone()
-        if found:
-            raise CniError(
-                ALREADY_ATTACHED,
-                f"container {owner[0]} has {owner[1]} in network {found[0]!r} already, and duplicate allocation"
-                " is not allowed; run DEL first",
-            )
-        deleted = self._scalar("SELECT at FROM tombstone WHERE container = ? AND ifname = ?", owner)
-        if deleted is not None and deleted > started:
-            raise CniError(
-                UNKNOWN_CONTAINER, f"container {owner[0]} was deleted (DEL {owner[1]}) during this ADD"
-            )
+        # One statement for both: each that is prepared costs as much as it does.
+        query = (
+            "SELECT network, 0 FROM attachment WHERE container = ? AND ifname = ?"
+            " UNION ALL SELECT NULL, at FROM tombstone WHERE container = ? AND ifname = ?"
+        )
+        for standing, deleted in self.execute(query, owner * 2).fetchall():
+            if standing is not None:
+                raise CniError(
+                    ALREADY_ATTACHED,
+                    f"container {owner[0]} has {owner[1]} in network {standing!r} already, and duplicate allocation"
+                    " is not allowed; run DEL first",
+                )
+            if deleted > started:
+                raise CniError(
+                    UNKNOWN_CONTAINER, f"container {owner[0]} was deleted (DEL {owner[1]}) during this ADD"
+                )
         self.execute(
             "INSERT INTO attachment (container, ifname, network, netns, host_ifname, created, netns_inode, ipam,"
             " pod, detail) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -151,7 +153,7 @@ class Store(StateFile):
     # ---- what an attachment holds
 
     def hold(self, network: str, address: PodAddress, pool: str, owner: tuple[str, str]) -> None:
-        """Gives an address to an attachment; CniError 102 where another has it. Pool "" is a delegate's."""
+        """Gives an address that was asked for; CniError 102 where another has it. Pool "" is a delegate's."""
         family = 4 if len(address.ip) == 4 else 6
         found = self.execute(
             "SELECT container, ifname FROM address WHERE network = ? AND family = ? AND ip = ?"
@@ -163,10 +165,12 @@ class Store(StateFile):
                 ADDRESS_CONFLICT,
                 f"{ip_text(address.ip)} is held by {found[0]}/{found[1]} already; delete that pod or ask for another",
             )
-        self.execute(
-            "INSERT OR REPLACE INTO address VALUES (?, ?, ?, ?, ?, ?, ?, NULL)",
-            (network, family, address.ip, address.prefixlen, pool, *owner),
-        )
+        self.give(network, address, pool, owner)
+
+    def give(self, network: str, address: PodAddress, pool: str, owner: tuple[str, str]) -> None:
+        """Gives an address to an attachment that the allocator found free within the same transaction."""
+        row = (network, 4 if len(address.ip) == 4 else 6, address.ip, address.prefixlen, pool, *owner)
+        self.execute("INSERT OR REPLACE INTO address VALUES (?, ?, ?, ?, ?, ?, ?, NULL)", row)
 
     def claim(self, elements: Sequence[Element], owner: tuple[str, str]) -> None:
         """Records nftables elements of an attachment; CniError 105 where another has one, as with a host port."""

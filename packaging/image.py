@@ -67,9 +67,9 @@ class _Bare(ast.NodeTransformer):
 
 
 def _without_lines(code: CodeType) -> CodeType:
-    """The same without the table of line numbers: the plugin answers with error objects, never with a traceback."""
+    """The same without what a traceback shows, line numbers and long names: the plugin answers with error objects."""
     inner = tuple(_without_lines(one) if isinstance(one, CodeType) else one for one in code.co_consts)
-    return code.replace(co_consts=inner, co_linetable=b"")
+    return code.replace(co_consts=inner, co_linetable=b"", co_qualname=code.co_name)
 
 
 class Sources:
@@ -127,6 +127,12 @@ class Sources:
             found.append(name)
         return found
 
+    def group(self, names: list[str]) -> list[tuple[str, CodeType | None]]:
+        """Modules with their code, and before them the interpreter's own that they import, without."""
+        asked = [one for name in names for one in self.imported(name)]
+        own = [(one, None) for one in dict.fromkeys(asked) if one in sys.builtin_module_names]
+        return [*own, *((name, self.code(name)) for name in names)]
+
     def extensions(self) -> dict[str, str]:
         """The C modules that the package asks for anywhere and that are files, with their places."""
         nodes = [node for name in (*self.names(), *FILES) for node in ast.walk(self.tree(name))]
@@ -155,11 +161,11 @@ def build(site: Path, directory: Path) -> None:
     first: list[str] = []
     for name in FIRST:
         sources.needed(name, first)
-    modules = [(name, sources.code(name)) for name in first if name != READER]
+    modules = sources.group([name for name in first if name != READER])
     arguments = (str(directory), str(site), marshal.dumps(modules), sources.extensions())
     put(START, sources.code(READER, f"begin(*{arguments!r})"))
     for verb, name in VERBS.items():
-        put(verb, [(one, sources.code(one)) for one in sources.needed(name, list(first)) if one not in first])
+        put(verb, sources.group([one for one in sources.needed(name, list(first)) if one not in first]))
     rest = [name for name in sources.names() if name not in (*first, READER, CODEC)]
     put(REST, {name: marshal.dumps(sources.code(name)) for name in rest})
     # As `py_compile` writes a module that is never compared with its source.

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 SOURCE = Path(__file__).resolve().parent.parent
 RESULTS = SOURCE / "bench/results.json"
-PAGES = (SOURCE / "docs/performance.md", SOURCE / "docs/scale.md", SOURCE / "README.md")
+PAGES = tuple(
+    SOURCE / name for name in ("docs/performance.md", "docs/scale.md", "docs/anycast.md", "README.md")
+)
 DRAWINGS = SOURCE / "docs/performance"
 MARKED = re.compile(r"(<!-- made from results\.json: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import asdict, dataclass, field
+from math import ceil
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
@@ -84,9 +85,9 @@ def compared(  # noqa: PLR0913 - a row has as many parts
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The value that `percent` of them do not exceed (nearest rank)."""
+    """The smallest value that so many of them do not exceed (nearest rank)."""
     ranked = sorted(values)
-    return ranked[min(len(ranked) - 1, int(len(ranked) * percent / 100))]
+    return ranked[max(0, ceil(len(ranked) * percent / 100) - 1)]
 
 
 def keep(path: str, rows: Sequence[Row]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-PLUGIN, SPEAKER, TRAFFIC, SCALE = "plugin", "speaker", "traffic", "scale"
+PLUGIN, SPEAKER, TRAFFIC, SCALE, ANYCAST = "plugin", "speaker", "traffic", "scale", "anycast"
 
 
 @dataclass(frozen=True)
@@ -32,5 +32,8 @@ TOPICS = (
     Topic("checks", SPEAKER, "health checks of each kind"),
     Topic("routes", SPEAKER, "learned routes to the kernel, and paths from a peer's first update on"),
     Topic("throughput", TRAFFIC, "from a pod of one node to one of another, beside plain routing and VXLAN"),
+    Topic(
+        "anycast", ANYCAST, "virtual IPs in labs of FRR: shares, flows that stay, fail-over, drains; an hour"
+    ),
     Topic("scale", SCALE, "one node among up to 5,000 simulated peers, in each design of a cluster"),
 )

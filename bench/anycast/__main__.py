@@ -1,6 +1,6 @@
 """What virtual IPs do, measured in labs with FRR as racks and spine.
 
-    sudo python -m bench.anycast [--prefix /] [--runs 100] [--json FILE] [ITEM…]
+    sudo python -m bench.anycast [--runs 100] [--quick] [--json FILE] [ITEM…]
 
 Times are this machine's and this hour's. Each item brings up a lab of its own and takes it down.
 """
@@ -8,14 +8,15 @@ Times are this machine's and this hour's. Each item brings up a lab of its own a
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.anycast import draining, failover, flows, numbers, reach, sharing
+from bench.anycast.rows import rows
 from bench.anycast.stage import standing
+from bench.results import keep
 from lab.installed import PLUGIN, Installation
 from lab.topology import Layout
 
@@ -71,26 +72,28 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("items", nargs="*", metavar="ITEM", help=f"of {', '.join(ITEMS)}; none: all")
-    parser.add_argument("--prefix", type=Path, default=Path("/"), help="where anypod is installed")
+    prefix = Path(os.environ.get("ANYPOD_PREFIX", "/"))
+    parser.add_argument("--prefix", type=Path, default=prefix, help="where anypod is installed")
     parser.add_argument("--runs", type=int, default=100, help="of each failure")
     parser.add_argument("--connections", type=int, default=10_000, help="that are shared")
     parser.add_argument("--held", type=int, default=1_000, help="connections that stay")
     parser.add_argument("--live", type=int, default=100, help="connections at a time in a rolling update")
-    parser.add_argument("--json", type=Path, help="a file for the numbers")
+    parser.add_argument("--quick", action="store_true", help="3 runs, for trying")
+    parser.add_argument("--json", default="", help="the file that keeps the results")
     given = parser.parse_args()
+    if given.quick:
+        given.runs = 3
     if unknown := [item for item in given.items if item not in ITEMS]:
         parser.error(f"no such item: {', '.join(unknown)}; there are {', '.join(ITEMS)}")
     installed = Installation(given.prefix / PLUGIN, (str(given.prefix / "usr/local/bin/anypod"),))
-    found: dict[str, list[Row]] = {}
     for item in given.items or ITEMS:
         title, layout, measure = ITEMS[item]
         began = time.monotonic()
         with standing(installed, layout, f"b{os.getpid()}{item[:4]}") as stage:
-            found[item] = measure(stage, given)
+            found = measure(stage, given)
         print(f"\n### {item}: {title} ({time.monotonic() - began:.0f} s)\n")
-        print("\n".join(numbers.table(found[item])), flush=True)
-        if given.json:
-            given.json.write_text(json.dumps(found, indent=1) + "\n")
+        print("\n".join(numbers.table(found)), flush=True)
+        keep(given.json, rows(item, found))
 
 
 if __name__ == "__main__":

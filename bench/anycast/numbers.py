@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from bench.results import percentile
+
 Row = Mapping[str, object]
-SHOWN = (("p50", 0.50), ("p90", 0.90), ("p99", 0.99))
-
-
-def percentile(samples: Sequence[float], part: float) -> float:
-    """The smallest sample that so large a part of them does not exceed (nearest rank)."""
-    ordered = sorted(samples)
-    return ordered[max(0, -(-int(part * 1000) * len(ordered) // 1000) - 1)]
+SHOWN = {"p50": 50, "p90": 90, "p99": 99}
 
 
 def times(what: str, seconds: Sequence[float]) -> Row:
     """A row of a table of times, in milliseconds."""
     if not seconds:
         return {"what": what, "runs": 0}
-    shown = {name: round(1000 * percentile(seconds, part), 1) for name, part in SHOWN}
+    shown = {name: round(1000 * percentile(seconds, part), 1) for name, part in SHOWN.items()}
     return {"what": what, "runs": len(seconds), **shown, "max": round(1000 * max(seconds), 1)}
 
 

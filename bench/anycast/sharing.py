@@ -41,14 +41,14 @@ def _row(pool: str, version: int, count: int, expected: dict[str, int], found: d
         "family": f"IPv{version}",
         "connections": count,
         **{f"{node}, pods: {number}": nodes[node] for node, number in PODS.items()},
-        "off the nodes' shares": percent(max(abs(nodes[node] / due[node] - 1) for node in PODS)),
+        "off the nodes' shares, %": percent(max(abs(nodes[node] / due[node] - 1) for node in PODS)),
         "by pod": sorted(found.pods.values()),
-        "off equal pods": percent(max(abs(number / fair - 1) for number in found.pods.values())),
+        "off equal pods, %": percent(max(abs(number / fair - 1) for number in found.pods.values())),
         "failed": sum(found.failed.values()),
         "wrong source": found.wrong_source,
     }
 
 
-def percent(part: float) -> str:
-    """A part as text."""
-    return f"{100 * part:.1f} %"
+def percent(part: float) -> float:
+    """A part of one, of a hundred."""
+    return round(100 * part, 1)

@@ -38,9 +38,14 @@ def test_a_bound_is_for_the_ratio_or_else_for_the_number(
     assert row.holds is holds
 
 
-@pytest.mark.parametrize(("percent", "expected"), [(0, 1), (50, 3), (95, 4), (100, 4)])
-def test_percentile_is_one_of_the_values(percent: float, expected: float) -> None:
-    assert percentile([4.0, 1.0, 3.0, 2.0], percent) == expected
+@pytest.mark.parametrize(
+    ("count", "percent", "expected"),
+    [(1, 50, 1), (1, 99, 1), (2, 50, 1), (4, 0, 1), (10, 90, 9), (10, 99, 10), (100, 50, 50), (100, 99, 99)],
+)
+def test_percentile_is_the_smallest_value_that_enough_others_do_not_exceed(
+    count: int, percent: float, expected: float
+) -> None:
+    assert percentile([float(number) for number in range(count, 0, -1)], percent) == expected
 
 
 def test_a_row_is_kept_in_place_of_the_older_one(tmp_path: Path) -> None:

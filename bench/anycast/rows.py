@@ -77,8 +77,9 @@ def _times(table: Table) -> Iterator[Row]:
 def _drain(table: Table) -> Iterator[Row]:
     for row in table:
         what = f"{row['drains']} drains of a cluster, {row['requests']} requests meanwhile: lost"
-        lost = _count(row, "lost") + _count(row, "on their way at a switch of the spine, and lost")
-        yield Row("", what, "requests", lost, bound=0)
+        yield Row("", what, "requests", _count(row, "lost"), bound=0)
+        switched = "on their way at a switch of the spine, and lost"
+        yield Row("", f"of them besides {switched}", "requests", _count(row, switched))
 
 
 def _reach(table: Table) -> Iterator[Row]:

@@ -59,8 +59,8 @@ def rows(held: Mapping[str, Any], table: str = "") -> dict[str, Row]:
 
 
 def number(value: float) -> str:
-    """Three digits that count: 0.571, 23.3, 1,234."""
-    if abs(value) >= 100:
+    """Three digits that count: 0.57, 23.3, 1,234; of a small count none behind the point."""
+    if abs(value) >= 100 or value in range(10):
         return f"{value:,.0f}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 

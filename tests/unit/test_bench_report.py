@@ -88,7 +88,8 @@ def test_only_what_is_between_markers_is_made_anew(tmp_path: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(0.456, "0.46"), (9.87, "9.87"), (12.34, "12.3"), (1234.5, "1,234"), (0.0, "0.00")]
+    ("value", "text"),
+    [(0.456, "0.46"), (9.87, "9.87"), (12.34, "12.3"), (1234.5, "1,234"), (0.0, "0"), (3.0, "3")],
 )
 def test_numbers_are_short(value: float, text: str) -> None:
     assert report.number(value) == text

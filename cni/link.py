@@ -38,6 +38,8 @@ IFLA_LINKINFO = 18
 IFLA_IFALIAS = 20
 IFLA_GROUP = 27
 IFLA_NET_NS_FD = 28
+IFLA_NUM_TX_QUEUES = 31
+IFLA_NUM_RX_QUEUES = 32
 IFLA_INFO_KIND = 1
 IFLA_INFO_DATA = 2
 IFLA_INFO_SLAVE_DATA = 5
@@ -125,6 +127,9 @@ def veth_create(
     """Makes both ends, the peer in the namespace of the descriptor `peer_netns`. MTU 0: the kernel's."""
     # Both ends stay down: IFF_UP on an end whose peer is not registered yet is refused (ENOTCONN).
     size = [attribute(IFLA_MTU, _U32.pack(mtu))] if mtu else []
+    # One queue is what the kernel comes to, too; but not told so, it makes one for each processor, and waits twice for
+    # all of these when it gives them up.
+    size += [attribute(kind, _U32.pack(1)) for kind in (IFLA_NUM_TX_QUEUES, IFLA_NUM_RX_QUEUES)]
     peer_body = b"".join(
         [
             _LINK.pack(0, 0, 0, 0, 0),

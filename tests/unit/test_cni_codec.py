@@ -46,6 +46,8 @@ def test_the_veth_pair_is_what_pyroute2_would_ask_for() -> None:
             ("IFLA_ADDRESS", "02:00:00:00:00:02"),
             ("IFLA_NET_NS_FD", 11),
             ("IFLA_MTU", 1400),
+            ("IFLA_NUM_TX_QUEUES", 1),
+            ("IFLA_NUM_RX_QUEUES", 1),
         ]
     }
     theirs = ifinfmsg()
@@ -54,6 +56,8 @@ def test_the_veth_pair_is_what_pyroute2_would_ask_for() -> None:
         ("IFLA_ADDRESS", "02:00:00:00:00:01"),
         ("IFLA_MASTER", 7),
         ("IFLA_MTU", 1400),
+        ("IFLA_NUM_TX_QUEUES", 1),
+        ("IFLA_NUM_RX_QUEUES", 1),
         (
             "IFLA_LINKINFO",
             {

@@ -94,7 +94,7 @@ class StaleRoutes:
     def _pause(self, told: Told) -> float:
         if told is Told.NOTHING and self.routes:
             return LATE
-        return QUIET if told is Told.QUIET else MOMENT
+        return MOMENT if told is Told.ALL else QUIET
 
 
 def all_established(wanted: Iterable[Peer], found: Iterable[PeerStatus]) -> bool:

@@ -83,8 +83,9 @@ def test_an_end_of_rib_before_anything_was_told_is_not_taken_at_its_word() -> No
     assert not stale.settle(Told.NOTHING, 105.0 + LATE - 0.1)
     assert stale.routes == {A.key: A}
     assert stale.settle(Told.NOTHING, 105.0 + LATE)
-    stale.lost({}, 200.0)  # nothing is kept, nothing waits for it
-    assert stale.settle(Told.NOTHING, 200.0 + MOMENT)
+    stale.lost({}, 200.0)  # nothing is kept, and all the same it has told nothing yet, as others may not have
+    assert not stale.settle(Told.NOTHING, 200.0 + QUIET - 0.1)
+    assert stale.settle(Told.NOTHING, 200.0 + QUIET)
 
 
 def test_nobody_waits_longer_than_the_limit() -> None:

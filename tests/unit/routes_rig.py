@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
 
@@ -31,11 +31,15 @@ GATEWAY = NextHop(ip_address("10.0.0.254"))
 
 @dataclass
 class FakeTable:
-    """A kernel in a dictionary. It refuses prefixes at will, and counts what is written."""
+    """A kernel in a dictionary. It refuses prefixes at will, and counts what is written.
+
+    `breaks`: the next time it takes one route and gives up.
+    """
 
     kernel: dict[RouteKey, KernelRoute] = field(default_factory=dict)
     others: dict[Prefix, KernelRoute] = field(default_factory=dict)
     refuse: set[Prefix] = field(default_factory=set)
+    breaks: bool = False
     down: frozenset[Prefix | str] = frozenset()
     writes: int = 0
     known: Held = field(default_factory=Held)
@@ -46,6 +50,10 @@ class FakeTable:
         self.known = Held(dict(self.kernel), LINKS, LINKS, self.down, dict(self.others))
 
     def apply(self, plan: RoutePlan) -> dict[RouteKey, str]:
+        if self.breaks:
+            self.breaks = False
+            self.apply(replace(plan, remove=(), add=plan.add[:1], change=(), retire=()))
+            raise OSError("no buffer space")
         refused = {}
         for route in plan.remove:
             self.kernel.pop(route.key, None)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from speaker.bgp import LocalPath
 from speaker.desired import KernelRoute, NextHop, unreachable_routes
 from speaker.kernel.learned import Learned
+from speaker.kernel.stale import Told
 from speaker.prefixes import everything_in
 from speaker.settings import Accept, Kernel
 from speaker.table import Table
@@ -37,12 +38,19 @@ class Story:
         self.looked = -1
         self.announced: set[Prefix] = set()
         self.fallbacks: set[Prefix] = set()
+        self.failed = False
         self.sync()
 
     def sync(self) -> None:
         changed = self.told.since(self.looked)
         self.looked = self.told.changes
-        self.routes.sync(self.told, frozenset(self.announced), frozenset(self.fallbacks), changed)
+        again, self.failed = self.failed, False
+        if again:
+            self.routes.reread()
+        try:
+            self.routes.sync(self.told, frozenset(self.announced), frozenset(self.fallbacks), changed)
+        except OSError:
+            self.failed = True
 
     def learn(self, net: Prefix, hops: list[str]) -> None:
         if hops:
@@ -58,6 +66,21 @@ class Story:
         entries = [*self.told.values()]
         self.told.clear()
         self.told.replace(entries)
+
+    def lose(self) -> None:
+        """gobgpd is lost, and nothing is told yet."""
+        self.routes.lost(0.0)
+        self.told.clear()
+
+    def settle(self) -> None:
+        """All is told."""
+        self.routes.stale.settle(Told.ALL, 1.0)
+
+    def end(self, hops: list[str]) -> None:
+        self.routes.stale.ended(hops)
+
+    def fail(self) -> None:
+        self.table.breaks = True
 
     def announce(self, net: Prefix) -> None:
         self.announced ^= {net}
@@ -98,6 +121,10 @@ STEPS = st.one_of(
     step("learn", nets, st.lists(st.sampled_from(HOPS), unique=True, max_size=3)),
     step("read_anew"),
     step("forget"),
+    step("lose"),
+    step("settle"),
+    step("end", st.lists(st.sampled_from(HOPS), max_size=2)),
+    step("fail"),
     step("announce", nets),
     step("fall_back", nets),
     step("give", nets, st.booleans()),
@@ -115,6 +142,9 @@ def test_the_end_is_what_a_fresh_start_would_make_of_it(steps: list[tuple[str, *
     for name, *arguments in steps:
         getattr(story, name)(*arguments)
         story.sync()
+    story.table.breaks = False
+    story.settle()
+    story.sync()
     routes, kernel = story.routes, story.table.kernel
     known = story.table.known
     fresh = Learned(story.config).judge(

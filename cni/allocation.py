@@ -99,7 +99,8 @@ def fetch_vips(db: Connection, allocations: list[Allocation]) -> None:
         " ORDER BY v.container, v.ifname, v.ip"
     ).fetchall():
         found.setdefault((container, ifname), []).append(Vip(ip_text(ip), ip_text(via), *rest))
-        pods[container, ifname] = pod
+        # A name alone, of a runtime without namespaces. For readers: what is granted goes by the record itself.
+        pods[container, ifname] = str(pod).removeprefix("/")
     for one in allocations if found else ():
         owner = (one.container, one.ifname)
         if owner in found:

@@ -56,7 +56,7 @@ def endpoints(allocations: Iterable[Allocation]) -> tuple[Endpoint, ...]:
             via=_address(vip.via),
             nexthop=vip.nexthop,
             weight=vip.weight,
-            pod=str(one.pod).removeprefix("/"),  # a name alone, of a runtime without namespaces
+            pod=one.pod,
             check=_check(vip.health) if vip.health else None,
         )
         for one in allocations

@@ -44,6 +44,7 @@ SEND_BUFFER = 128 << 10
 # Twice what the kernel puts into one datagram, and less than what the C library takes from the system for each call.
 BUFFER = 1 << 16
 DUMP_TRIES = 5
+NUMBERS = 1 << 31
 
 
 class NetlinkError(OSError):
@@ -110,6 +111,12 @@ class NetlinkSocket:
         """Closes the descriptor."""
         self._socket.close()
 
+    def _first(self) -> int:
+        """The number of the next batch's first message: they begin anew before a batch could come to the highest."""
+        if self._sequence > NUMBERS:
+            self._sequence = 0
+        return self._sequence + 1
+
     def _number(self, message: bytes) -> bytes:
         self._sequence += 1
         return message[:8] + _SEQUENCE.pack(self._sequence) + message[12:]
@@ -139,12 +146,12 @@ class NetlinkSocket:
 
     def transaction(self, begin: bytes, messages: Sequence[bytes], end: bytes) -> list[NetlinkError | None]:
         """Sends all as one nfnetlink batch, of which all takes effect or nothing; the verdict of each message."""
+        first = self._first() + 1
         data = b"".join([self._number(message) for message in (begin, *messages)]) + end
         if len(data) > SEND_BUFFER:
             self._enlarge()
             self._socket.setsockopt(SOL_SOCKET, SO_SNDBUFFORCE, len(data))
         self._socket.send(data)
-        first = self._sequence - len(messages) + 1
         return self._verdicts(first, len(messages))
 
     def send_unasked(self, messages: Sequence[bytes]) -> None:
@@ -157,7 +164,7 @@ class NetlinkSocket:
 
     def _batch(self, messages: Sequence[bytes], start: int) -> list[NetlinkError | None]:
         # The kernel works in order and tells each refusal, asked or not: the last one's verdict is the end.
-        first = self._sequence + 1
+        first = self._first()
         last = len(messages) - 1
         self._sequence += len(messages)
         unpack, pack, size = HEADER.unpack_from, HEADER.pack, HEADER.size
@@ -226,7 +233,7 @@ class NetlinkSocket:
         return found
 
     def _answers(self, messages: Sequence[bytes], start: int) -> list[bytes | NetlinkError]:
-        first = self._sequence + 1
+        first = self._first()
         self._socket.send(b"".join([self._number(message) for message in messages]))
         found: dict[int, bytes | NetlinkError] = {}
         while len(found) < len(messages):

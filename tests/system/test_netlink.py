@@ -15,6 +15,8 @@ from tests.system.scrape import inside
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import pytest
+
     from cni.netlink import NetlinkSocket
     from tests.system.plugin_node import Node
 
@@ -54,6 +56,19 @@ def add_and_delete(socket: NetlinkSocket, count: int) -> None:
     assert socket.request_each(deletes) == [None] * count
     again = socket.request_each(deletes)
     assert [one.errno if one else 0 for one in again] == [EADDRNOTAVAIL] * count
+
+
+def test_numbers_of_messages_begin_anew_before_there_is_no_higher_one(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cni.netlink.NUMBERS", 40)
+    with kernel(node) as own:
+        for count in (7, 30, 60, 1):
+            add_and_delete(own.socket, count)
+            answers = own.socket.get_each([link_get("lo")] * count)
+            assert [type(answer) for answer in answers] == [bytes] * count
+        own.socket.get(link_get("lo"))
+        assert own.socket._sequence < 40 + 60 + 2
 
 
 def test_what_a_forked_process_sends_unasked_is_nobody_elses_answer(node: Node) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import re
 import shutil
 import subprocess
 import time
@@ -110,6 +111,16 @@ class Machine:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text)
         target.chmod(mode)
+
+    def restarts(self, unit: str) -> int:
+        return int(self.do("systemctl", "show", "-P", "NRestarts", unit))
+
+    def capabilities(self, unit: str) -> int:
+        """The effective ones, as the kernel's bits."""
+        status = self.do("cat", f"/proc/{self.main_pid(unit)}/status")
+        found = re.search(r"CapEff:\s*([0-9a-f]+)", status)
+        assert found
+        return int(found[1], 16)
 
     def is_active(self, unit: str) -> bool:
         return self.do("systemctl", "is-active", unit, check=False).strip() == "active"

@@ -1,88 +1,20 @@
-"""Next hops beyond the node's links, other programs' routes, and moves of a table, in a real kernel."""
+"""Next hops beyond the node's links, and other programs' routes, in a real kernel."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from speaker.bgp import BgpGlobal, Destination, LearnedPath
-from speaker.kernel.routes import Routes
-from speaker.prefixes import everything_in
-from speaker.settings import Accept, Announce, Announcement, Api, Config, Kernel
-from tests.system.gobgp_rig import Member, wait
-from tests.system.test_fib_kernel import fib_in
+from speaker.settings import Accept, Kernel
+from tests.system.fib_rig import CONFIG, Node
+from tests.system.gobgp_rig import wait
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    from speaker.bgp import Prefix
-    from speaker.kernel.fib import Fib
-
-CONFIG = Config(
-    BgpGlobal(65001, "10.99.0.1"),
-    Api("unix:///nowhere"),
-    announce=Announce(Announcement("subnets", (ip_network("10.244.1.0/24"),))),
-)
-
-
-class Node(Member):
-    """A namespace with two links, and the kernel's half of a speaker."""
-
-    def __init__(self, directory: Path, config: Config = CONFIG) -> None:
-        super().__init__("hops", directory)
-        self.heard: dict[Prefix, Destination] = {}
-        self.fib: Fib | None = None
-        for number in (1, 2):
-            link = f"e{number}"
-            self.ip("link", "add", link, "type", "veth", "peer", "name", f"far{number}")
-            for name in (link, f"far{number}"):
-                # No addresses of the kernel's own, of which it would tell a second later.
-                self.ip("link", "set", name, "addrgenmode", "none")
-                self.ip("link", "set", name, "up")
-            self.ip("address", "add", f"10.99.{number}.1/24", "dev", link)
-            self.ip("address", "add", f"fd99:{number}::1/64", "dev", link, "nodad")
-        self.fib = fib_in(self.ns, config.kernel)
-        self.routing = Routes(config, self.fib)
-        self.routing.adopt(0.0)
-
-    def close(self) -> None:
-        if self.fib is not None:
-            self.fib.close()
-        super().close()
-
-    def learn(self, prefix: str, *hops: str) -> None:
-        """Tells of a prefix as peers do; without next hops it is withdrawn."""
-        net = ip_network(prefix)
-        self.heard.pop(net, None)
-        if hops:
-            self.heard[net] = Destination(net, None, False, tuple(map(path, hops)))
-
-    def sync(self) -> None:
-        self.routing.sync(self.heard, {ip_network("10.244.1.0/24")})
-
-    def hears(self, what: str) -> None:
-        """Waits for the kernel's word, as the loop does, and follows it."""
-        assert self.fib is not None
-        wait(what, self.fib.changed, 5)
-        self.routing.reread()
-        self.sync()
-
-    def settled(self) -> None:
-        assert self.fib is not None
-        while self.fib.changed():
-            pass
-
-    def all_routes(self, *words: str) -> str:
-        return "".join(self.ip(family, "route", "show", *words) for family in ("-4", "-6"))
-
-
-def path(hop: str) -> LearnedPath:
-    address, _, interface = hop.partition("%")
-    return LearnedPath(ip_address(address), hop, 100, 1, 0, 0, True, interface)
 
 
 @pytest.fixture
@@ -177,7 +109,7 @@ def test_a_table_of_its_own_has_links_and_ways_of_its_own(tmp_path: Path) -> Non
 def test_routes_of_others_that_say_nothing_of_a_next_hop_wake_nobody(node: Node) -> None:
     node.learn("10.50.0.0/16", "10.8.0.1")
     node.sync()
-    node.settled()
+    node.quiet()
     node.ip("route", "add", "10.9.0.0/16", "via", "10.99.1.9")
     node.ip("route", "add", "10.8.0.0/16", "via", "10.99.1.9", "table", "77")
     assert node.fib is not None
@@ -311,113 +243,3 @@ def test_a_refused_route_is_tried_again_only_when_the_kernel_has_changed(node: N
     node.hears("the room")
     assert node.gateways("10.50.0.0/16") == {"10.99.1.2"}
     assert node.routing.refused == {}
-
-
-def test_a_maximum_holds_in_the_kernel(tmp_path: Path) -> None:
-    config = replace(CONFIG, accept=Accept(maximum=3))
-    node = Node(tmp_path, config)
-    try:
-        for number in (9, 8, 7):
-            node.learn(f"10.{number}.0.0/16", "10.99.1.2")
-        node.sync()
-        before = node.all_routes("proto", "177")
-        node.learn("10.1.0.0/16", "10.99.1.2")
-        node.sync()
-        assert node.all_routes("proto", "177") == before
-        assert node.routing.beyond_maximum == 1
-        node.learn("10.8.0.0/16")
-        node.sync()
-        assert node.gateways("10.1.0.0/16") == {"10.99.1.2"}
-        assert node.routing.beyond_maximum == 0
-    finally:
-        node.close()
-
-
-MOVES = [
-    ("metric", Kernel(metric=50)),
-    ("protocol", Kernel(protocol=201)),
-    ("table", Kernel(table=100)),
-    ("a table beyond a byte", Kernel(table=100_000)),
-    ("all of them", Kernel(protocol=201, metric=50, table=100)),
-]
-
-
-@pytest.mark.parametrize("kernel", [row[1] for row in MOVES], ids=[row[0] for row in MOVES])
-def test_moves_leave_nothing_behind_and_nobody_without_a_route(node: Node, kernel: Kernel) -> None:
-    for prefix, hop in (("10.50.0.0/16", "10.99.1.2"), ("fd50::/64", "fd99:1::2")):
-        node.learn(prefix, hop)
-    node.ip("route", "add", "10.51.0.0/16", "via", "10.99.1.9", "proto", "static", "metric", "50")
-    node.ip("route", "add", "10.51.0.0/16", "via", "10.99.1.9", "proto", "static", "table", "100")
-    node.sync()
-    assert node.fib is not None
-    node.routing.reload(replace(CONFIG, kernel=kernel))
-    node.sync()
-    mine = ("proto", str(kernel.protocol), "table", str(kernel.table))
-    for prefix in ("10.50.0.0/16", "fd50::/64", "10.244.1.0/24"):
-        assert prefix in node.all_routes(*mine)
-    assert f"metric {kernel.metric}" in node.all_routes(*mine)
-    everything = node.all_routes("table", "all")
-    assert everything.count("10.50.0.0/16") == everything.count("fd50::/64") == 1
-    assert everything.count("unreachable 10.244.1.0/24") == 1
-    assert everything.count("10.51.0.0/16") == 2
-    node.routing.reload(CONFIG)
-    node.sync()
-    assert node.gateways("10.50.0.0/16") == {"10.99.1.2"}
-    assert node.all_routes("table", "all").count("10.50.0.0/16") == 1
-
-
-def test_after_a_move_routes_of_others_are_as_safe_as_before(node: Node) -> None:
-    node.learn("10.50.0.0/16", "10.99.1.2")
-    node.sync()
-    node.routing.reload(replace(CONFIG, kernel=Kernel(protocol=201)))
-    node.sync()
-    node.learn("10.50.0.0/16")
-    node.sync()
-    node.ip("route", "add", "10.50.0.0/16", "via", "10.99.1.9", "metric", "1190", "proto", "static")
-    node.learn("10.50.0.0/16", "10.99.1.2")
-    node.sync()
-    assert "10.99.1.9" in node.ip("route", "show", "10.50.0.0/16", "proto", "static")
-    assert len(node.routing.refused) == 1
-
-
-def test_a_move_never_takes_the_route_away(node: Node) -> None:
-    """Whoever listens to the kernel sees the new route before the former one goes."""
-    node.learn("10.50.0.0/16", "10.99.1.2")
-    node.sync()
-    assert node.fib is not None
-    sent: list[str] = []
-    send = node.fib._send
-
-    def spy(messages: list[bytes]) -> object:
-        sent.extend("remove" if message[4] == 25 else "write" for message in messages)
-        return send(messages)
-
-    node.fib._send = spy  # type: ignore[assignment, method-assign]
-    for kernel in (Kernel(metric=50), Kernel(protocol=201), Kernel(table=100)):
-        sent.clear()
-        node.routing.reload(replace(CONFIG, kernel=kernel))
-        node.sync()
-        assert sent == sorted(sent, reverse=True)
-        assert "write" in sent
-
-
-def test_switching_installation_off_removes_ours_and_on_again_brings_them_back(node: Node) -> None:
-    node.learn("10.50.0.0/16", "10.99.1.2")
-    node.sync()
-    node.routing.reload(replace(CONFIG, kernel=Kernel(install=False)))
-    node.sync()
-    assert node.all_routes("proto", "177") == ""
-    node.routing.reload(CONFIG)
-    node.sync()
-    assert node.gateways("10.50.0.0/16") == {"10.99.1.2"}
-
-
-def test_a_narrower_accept_list_takes_routes_out(node: Node) -> None:
-    for prefix in ("10.50.0.0/16", "192.0.2.0/24"):
-        node.learn(prefix, "10.99.1.2")
-    node.sync()
-    accept = Accept(prefixes=(everything_in(ip_network("10.0.0.0/8")),))
-    node.routing.reload(replace(CONFIG, accept=accept))
-    node.sync()
-    assert node.gateways("10.50.0.0/16") == {"10.99.1.2"}
-    assert node.routes("192.0.2.0/24") == []

@@ -13,8 +13,8 @@ import pytest
 from speaker.desired import unreachable_routes
 from speaker.kernel.learned import Learned
 from speaker.settings import Accept, Kernel
+from tests.system.fib_rig import CONFIG, Node
 from tests.system.gobgp_rig import run
-from tests.system.test_fib_next_hops import CONFIG, Node
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

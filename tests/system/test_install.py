@@ -2,120 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import threading
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from cni.allocation import Allocation
-from cni.statefile import now
-from cni.store import Store
+from tests.system.install_rig import (
+    ELSEWHERE,
+    ROOT,
+    VERSION_CALL,
+    Install,
+    make_install,
+    state_of,
+)
 
-ROOT = Path(__file__).resolve().parents[2]
-SHIPPED = ("cni", "speaker", "protos", "lab", "packaging", "examples", "install.sh", "pyproject.toml")
-TEXTS = ("README.md", "LICENSE", ".gitignore")
-ELSEWHERE = ("/etc", "/opt", "/usr/local")
-VERSION_CALL = {"CNI_COMMAND": "VERSION", "PATH": os.environ["PATH"]}
-
-
-@dataclass(frozen=True, slots=True)
-class Install:
-    """A copy of the source tree, a prefix to install it below, and a place where only strays would appear."""
-
-    tree: Path
-    prefix: Path
-    strays: Path
-
-    @property
-    def plugin(self) -> Path:
-        return self.prefix / "opt/cni/bin/anypod"
-
-    @property
-    def command(self) -> Path:
-        return self.prefix / "usr/local/bin/anypod"
-
-    @property
-    def config(self) -> Path:
-        return self.prefix / "etc/anypod/speaker.toml"
-
-    def releases(self) -> set[str]:
-        return {path.name for path in (self.prefix / "opt/anypod/releases").iterdir()}
-
-    def command_line(self, *options: str) -> list[str]:
-        return [str(self.tree / "install.sh"), "--prefix", str(self.prefix), *options]
-
-    def environment(self) -> dict[str, str]:
-        return {**os.environ, "XDG_CACHE_HOME": str(self.strays), "TMPDIR": str(self.strays)}
-
-    def run(self, *options: str, status: int = 0) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            self.command_line(*options),
-            env=self.environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=300,
-        )
-        assert done.returncode == status, done.stdout + done.stderr
-        return done
-
-    def change_source(self, text: str) -> None:
-        with (self.tree / "cni/__init__.py").open("a") as file:
-            file.write(f"# {text}\n")
-
-    def version(self) -> dict[str, object]:
-        """What the installed plugin answers to VERSION, as a runtime asks it."""
-        done = subprocess.run(
-            [str(self.plugin)],
-            env=VERSION_CALL,
-            input='{"cniVersion": "1.0.0"}',
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=30,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        answer: dict[str, object] = json.loads(done.stdout)
-        return answer
-
-
-def state_of(*roots: Path | str) -> dict[str, tuple[int, int, int]]:
-    """Every path below, with what changes when it is written or replaced; folders only by name."""
-    found = {}
-    for root in roots:
-        for folder, folders, files in os.walk(root):
-            if folder == "/etc/frr":
-                folders[:] = [
-                    name for name in folders if not name.startswith("anypod-t")
-                ]  # tests beside this one
-            for name in files:
-                path = os.path.join(folder, name)
-                stat = os.lstat(path)
-                found[path] = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
-            found.update({os.path.join(folder, name): (0, 0, 0) for name in folders})
-    return found
-
-
-def make_install(base: Path) -> Install:
-    install = Install(base / "tree", base / "prefix", base / "strays")
-    install.tree.mkdir()
-    install.strays.mkdir()
-    for name in SHIPPED + TEXTS:
-        source = ROOT / name
-        if source.is_dir():
-            shutil.copytree(source, install.tree / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy2(source, install.tree / name)
-    return install
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.fixture(scope="module")
@@ -268,69 +176,6 @@ def test_plugin_of_somebody_else_is_not_replaced(tmp_path: Path) -> None:
     assert install.plugin.read_text() == "#!/bin/sh\n"
     assert install.run("--uninstall").stdout.endswith(f"below {install.prefix}\n")
     assert install.plugin.exists()
-
-
-def test_uninstall_is_refused_while_a_pod_is_attached_or_a_runtime_would_call_the_plugin(
-    installed: Install,
-) -> None:
-    conflist = installed.prefix / "etc/cni/net.d/10-pods.conflist"
-    conflist.write_text('{"name": "pods", "plugins": [{"type": "tuning"}, {"type":"anypod"}]}')
-    state = installed.prefix / "run/anypod"
-    before = state_of(installed.prefix)
-    store = Store(str(state))
-    store.begin()
-    store.attach(Allocation("pods", "container-a", "eth0", "/run/netns/a", "host-a", ()), now())
-    store.commit()
-    store.close()
-    both = installed.run("--uninstall", status=1).stderr
-    assert both.startswith("install.sh: 1 pod is attached (container-a); ")
-    assert f"{conflist} names the plugin: delete the pods and move {conflist} away" in both
-    assert both.count("\n") == 1
-    shutil.rmtree(state)
-    assert "is attached" not in installed.run("--uninstall", status=1).stderr
-    conflist.rename(conflist.with_suffix(".off"))
-    state.mkdir()
-    (state / "state.db").write_text("no database")
-    assert "state.db can't be read" in installed.run("--uninstall", status=1).stderr
-    conflist.with_suffix(".off").rename(conflist)
-    assert before.items() <= state_of(installed.prefix).items()
-
-
-def test_uninstall_leaves_only_what_was_edited_and_can_be_repeated(installed: Install) -> None:
-    installed.config.write_text("# mine\n")
-    conflist = installed.prefix / "etc/cni/net.d/10-pods.conflist"
-    assert conflist.exists()
-    assert f"edited: {installed.config}" in installed.run("--uninstall", "--force").stdout
-    left = {path for path in installed.prefix.rglob("*") if not path.is_dir()}
-    assert left == {installed.config, conflist}
-    for path in left:
-        path.unlink()
-    assert "nothing of anypod is installed" in installed.run("--uninstall").stdout
-
-
-def test_half_an_installation_can_be_removed(tmp_path: Path, installed: Install) -> None:
-    install = Install(installed.tree, tmp_path / "made", tmp_path / "strays")
-    install.strays.mkdir()
-    process = subprocess.Popen(
-        install.command_line(), env=install.environment(), stdout=subprocess.DEVNULL, start_new_session=True
-    )
-    python = install.prefix / "opt/anypod/releases"
-    deadline = time.monotonic() + 60
-    while not list(python.glob("*/bin/python")) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    assert list(python.glob("*/bin/python"))
-    install.run("--uninstall")
-    assert not install.prefix.exists()
-
-
-def test_uninstall_removes_the_prefix_that_install_made(tmp_path: Path, installed: Install) -> None:
-    install = Install(installed.tree, tmp_path / "made/by/install", tmp_path / "strays")
-    install.strays.mkdir()
-    install.run()
-    install.run("--uninstall")
-    assert not (tmp_path / "made").exists()
 
 
 @pytest.mark.parametrize(

@@ -31,8 +31,7 @@ SPEAKER, GOBGPD, DEAD_MAN = "anypod-speaker.service", "anypod-gobgpd.service", "
 DRAIN = "anypod-drain.service"
 COMMAND = "/usr/local/bin/anypod"
 SUBNET = "10.244.1.0/24"
-SECONDS_TO_DEATH = 8
-SECONDS_TO_DRAIN = 4
+SECONDS_TO_DEATH, SECONDS_TO_DRAIN = 8, 4
 SECRET, SECRET_FILE = "s3cret", "/etc/anypod/rack.password"
 GRACEFUL = "[peer.graceful-restart]\nrestart-time = 60\n"
 # networkd keeps the link's addresses and removes routes that it did not make, as it does by default.
@@ -115,24 +114,13 @@ def _waits_for_death(machine: Machine) -> bool:
     return machine.do("systemctl", "is-active", DEAD_MAN, check=False).strip() in {"active", "activating"}
 
 
-def _restarts(machine: Machine) -> int:
-    return int(machine.do("systemctl", "show", "-P", "NRestarts", SPEAKER))
-
-
-def capabilities(machine: Machine, unit: str) -> int:
-    status = machine.do("cat", f"/proc/{machine.main_pid(unit)}/status")
-    found = re.search(r"CapEff:\s*([0-9a-f]+)", status)
-    assert found
-    return int(found[1], 16)
-
-
 def test_both_are_of_their_own_user_with_few_capabilities(machine: Machine) -> None:
     for unit in (SPEAKER, GOBGPD):
         owner = machine.do("stat", "-c", "%U", f"/proc/{machine.main_pid(unit)}").strip()
         assert owner == "anypod"
     net_bind_service, net_admin, net_raw = 1 << 10, 1 << 12, 1 << 13
-    assert capabilities(machine, SPEAKER) == net_admin | net_raw
-    assert capabilities(machine, GOBGPD) == net_bind_service
+    assert machine.capabilities(SPEAKER) == net_admin | net_raw
+    assert machine.capabilities(GOBGPD) == net_bind_service
 
 
 @pytest.mark.parametrize(("unit", "most"), [(SPEAKER, 3.0), (GOBGPD, 2.0)])
@@ -276,8 +264,8 @@ def test_a_speaker_that_is_dead_for_good_takes_the_announcements_along(
     assert time.monotonic() - started >= SECONDS_TO_DEATH - 1
     wait("nothing is announced", lambda: SUBNET not in rack.table(), 10)
     wait("nor kept by graceful restart", lambda: not graceful.has(SUBNET), 20)
-    tries = _restarts(machine)
-    wait("systemd tries to start it again", lambda: _restarts(machine) >= tries + 2, 15)
+    tries = machine.restarts(SPEAKER)
+    wait("systemd tries to start it again", lambda: machine.restarts(SPEAKER) >= tries + 2, 15)
     assert not machine.is_active(GOBGPD)  # nothing brings it back but a speaker that starts
     machine.do("ln", "-sfn", f"{prefix}{COMMAND}", COMMAND)
     machine.do("systemctl", "restart", SPEAKER)

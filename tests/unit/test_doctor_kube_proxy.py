@@ -8,7 +8,7 @@ import pytest
 
 from cni.network import NO_IPAM, Network
 from speaker.doctor.values import Chain, Level
-from tests.unit.test_doctor_node import GOOD, NETWORK, OURS, RANGE, wrong
+from tests.unit.doctor_rig import GOOD, NETWORK, OURS, RANGE, wrong
 
 ON = {f"bridge/bridge-nf-call-{key}": "1" for key in ("iptables", "ip6tables")}
 

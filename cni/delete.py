@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cni.attach import Kernel, host_ifname, ifb_ifname
-from cni.errors import DamagedError
+from cni.errors import IO_FAILURE, DamagedError
 from cni.netns import refuse_own
 from cni.network import BUILT_IN
 from cni.removal import remove_links
@@ -31,6 +31,9 @@ def delete(call: Call, conf: dict[str, object]) -> None:
     try:
         store = Store(state_dir(conf))
         recorded = store.ipam(call.container, call.ifname)
+        if not isinstance(recorded, str):
+            # It is of use behind the release only, and then the file shows nothing of it any more.
+            raise DamagedError(IO_FAILURE, "the state file has an attachment whose ipam is no text")
         served = store.release(
             call.container,
             call.ifname,

@@ -65,6 +65,14 @@ KNOWN: dict[str, Known] = {
         "the kernel's default, 1000",
         "a traffic shaper that takes its limit from it drops everything at 0",
     ),
+    "queues": Known(
+        r".*\.links\.(host\(.*\)|eth0)\.num_[rt]x_queues",
+        r"\d+",
+        "1",
+        "veth interfaces have room for a queue per processor, of which one is in use",
+        "they have the one",
+        "the kernel gives the others up at once, and waits for that twice; `ethtool -L` can't bring them back",
+    ),
     "bridge-dad": Known(
         r"node\.links\.cni0\.addresses\.fd.*\.nodad|node\.sysctls\.net/ipv6/conf/cni0/accept_dad",
         r"\(absent\)|1",
@@ -191,7 +199,7 @@ KNOWN: dict[str, Known] = {
         r"10\.244\.1\.2/24",
         "reservations are files in `ipam.dataDir`",
         "they are in the state file, and those of host-local are not read",
-        "the state file ends with the boot, as pods do; drain the node before the change",
+        "the state file ends with the boot, as pods do; see [migration.md](migration.md)",
     ),
     "args-before-cni-args": Known(
         r"refused|held.*",
@@ -243,7 +251,7 @@ KNOWN: dict[str, Known] = {
     ),
 }
 
-ATTACHED = frozenset({"host-name", "host-mac", "pod-mac", "txqlen"})
+ATTACHED = frozenset({"host-name", "host-mac", "pod-mac", "txqlen", "queues"})
 V6_POD = frozenset({"pod-nodad", "keep-addr-on-down"})
 GATEWAY6 = frozenset({"bridge-dad"})
 REFUSED = frozenset({"error-code", "error-version"})

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.system.conformance_rig import ask, refused, silent
-from tests.system.damage_rig import ASIDE, DAMAGES, UNSEEN_BY_STATUS, Scene, set_aside_and_told
+from tests.system.damage_rig import ASIDE, DAMAGES, UNSEEN_BY_STATUS, Scene, execute, set_aside_and_told
 from tests.system.leak_rig import KEY, conf, listed, names, port
 
 if TYPE_CHECKING:
@@ -50,6 +50,16 @@ def test_del_sets_it_aside_and_succeeds(scene: Scene, damage: Callable[[Path], N
     assert node.links(scene.pods[0]) == {"lo"}
     assert "8080" not in node.execute(node.name, "nft", "list", "ruleset")
     assert port("c1") in node.execute(node.name, "nft", "list", "ruleset")
+
+
+def test_del_of_an_attachment_whose_ipam_is_no_text_succeeds(scene: Scene) -> None:
+    node = scene.node
+    execute(node.state, "UPDATE attachment SET ipam = x'64'")
+    answer = node.verb("DEL", "c0", scene.pods[0], scene.conf)
+    silent(answer)
+    assert f"is set aside as {ASIDE}1" in answer.stderr
+    assert node.held() == {"c1": scene.held["c1"]}
+    assert node.links(scene.pods[0]) == {"lo"}
 
 
 @SOME

@@ -38,9 +38,9 @@ def stage(lab: Stage) -> Iterator[Stage]:
 def test_pods_get_equal_shares_with_link_bandwidth_and_nodes_without(stage: Stage) -> None:
     for row in sharing.share(stage, CONNECTIONS):
         assert (row["failed"], row["wrong source"]) == (0, 0)
-        assert float(str(row["off the nodes' shares"]).split()[0]) < 10
+        assert float(str(row["off the nodes' shares, %"])) < 10
         if row["pool"] == "shared":
-            assert float(str(row["off equal pods"]).split()[0]) < 10
+            assert float(str(row["off equal pods, %"])) < 10
 
 
 def test_only_connections_of_the_pod_that_went_break(stage: Stage) -> None:

@@ -1,4 +1,4 @@
-"""Two booted machines that are nodes, and a rack router between them; anypod comes onto them as an operator puts it."""
+"""Booted machines: two nodes, and a rack router between them; anypod comes onto them as an operator puts it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Self
 
 from tests.system.gobgp_rig import ROOT, Member, run, wait
+from tests.system.machine_rack import BootedFrr
 from tests.system.machine_rig import CONFIG, Machine
 from tests.system.peers_rig import peer
-from tests.system.peers_routers import Frr, frr_conf
+from tests.system.peers_routers import frr_conf
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -213,7 +214,7 @@ class Stage:
         self.directory = directory
         self.members: list[Member] = []
         self.nodes: list[Node] = []
-        self.rack = Frr("rack", directory, 1)
+        self.rack = BootedFrr("rack", directory, 1, root)
         self.members.append(self.rack)
         try:
             self._build(root)
@@ -232,10 +233,11 @@ class Stage:
             lines += f"neighbor 10.97.{number}.1 remote-as {65000 + number}\n"
             lines += f"neighbor 10.97.{number}.1 timers connect 1\n"
         self.rack.forward()
-        self.rack.start_frr(frr_conf(RACK, 1, lines))
-        for step in (Node.prepare, Node.install, Node.configure):
-            with ThreadPoolExecutor() as threads:
+        with ThreadPoolExecutor() as threads:
+            rack = threads.submit(self.rack.start_frr, frr_conf(RACK, 1, lines))
+            for step in (Node.prepare, Node.install, Node.configure):
                 list(threads.map(step, self.nodes))
+            rack.result()
 
     def _plug(self, number: int) -> None:
         """The link of a node to the rack."""

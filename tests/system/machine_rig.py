@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.system.gobgp_rig import ROOT, run, wait
 
-PACKAGES = "systemd,systemd-sysv,dbus,python3,python3-venv,gobgpd,iproute2,nftables,procps"
+PACKAGES = "systemd,systemd-sysv,dbus,python3,python3-venv,gobgpd,frr,iproute2,nftables,procps"
 BOOT = 90.0
 SOURCE = "/src"  # where the tree is seen inside
 CONFIG = "/etc/anypod/speaker.toml"
@@ -27,6 +27,8 @@ def make_root(directory: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     if done.returncode:
         raise AssertionError(f"debootstrap: {done.stdout[-1000:]}{done.stderr[-1000:]}")
+    # For the machine that is a rack; nodes have it and don't run it.
+    (directory / "etc/systemd/system/multi-user.target.wants/frr.service").unlink()
 
 
 class Machine:

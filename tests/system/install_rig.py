@@ -106,3 +106,13 @@ def make_install(base: Path) -> Install:
         else:
             shutil.copy2(source, install.tree / name)
     return install
+
+
+def installed_apart(base: Path) -> Install:
+    """One that was run, and has written below its prefix only."""
+    install = make_install(base)
+    before = state_of(install.tree, *ELSEWHERE)
+    install.run()
+    assert state_of(install.tree, *ELSEWHERE) == before, "something was written outside of the prefix"
+    assert list(install.strays.iterdir()) == []
+    return install

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.system.install_rig import (
-    ELSEWHERE,
     ROOT,
     VERSION_CALL,
     Install,
+    installed_apart,
     make_install,
     state_of,
 )
@@ -28,12 +28,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Install:
-    install = make_install(tmp_path_factory.mktemp("install"))
-    before = state_of(install.tree, *ELSEWHERE)
-    install.run()
-    assert state_of(install.tree, *ELSEWHERE) == before, "something was written outside of the prefix"
-    assert list(install.strays.iterdir()) == []
-    return install
+    return installed_apart(tmp_path_factory.mktemp("install"))
 
 
 def test_plugin_and_command_run_from_the_prefix(installed: Install) -> None:
